@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  // `loom-tracing` and `loom-tracing/X` are the sources, as tsconfig.json says.
+  resolve: { tsconfigPaths: true },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Named, so that no environment adds a reporter and the summary stays the last thing printed.
+    reporters: ["default"],
+    // Integration tests start real servers; a shared CI machine needs the room.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    sequence: { concurrent: false }
+  }
+})
