@@ -1,0 +1,175 @@
+/**
+ * The envelope of a message that carries its trace context: a schema over the
+ * schema of the payload.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaParser from "effect/SchemaParser"
+import { currentTraceContext, readTraceContext, TRACE_CONTEXT_KEY } from "./Carrier.ts"
+import type { TraceCarrier } from "./Carrier.ts"
+import { formatTraceHeaders } from "./TraceContext.ts"
+import type { RemoteContext } from "./TraceContext.ts"
+
+/**
+ * A payload and the trace context that came or goes with it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TracedMessage<A> {
+  readonly payload: A
+  readonly traceContext: Option.Option<RemoteContext>
+}
+
+/**
+ * The schema that {@link TracedMessage} makes of a payload's schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TracedMessageSchema<S extends Schema.Constraint> extends
+  Schema.decodeTo<
+    Schema.declare<TracedMessage<S["Type"]>>,
+    Schema.declare<S["Encoded"] & TraceCarrier>,
+    S["DecodingServices"],
+    S["EncodingServices"]
+  >
+{
+  /** The schema of the payload. */
+  readonly payload: S
+}
+
+const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
+  Predicate.hasProperty(input, "payload") && Predicate.hasProperty(input, "traceContext") &&
+  Option.isOption(input.traceContext)
+
+const isRecord = (input: unknown): input is Record<string, unknown> => Predicate.isObject(input) && !Array.isArray(input)
+
+/** Whether a payload's encoded side names the context's key itself, and so wants to see it. */
+const declaresContextKey = (ast: SchemaAST.AST): boolean =>
+  SchemaAST.isObjects(ast) && ast.propertySignatures.some((property) => property.name === TRACE_CONTEXT_KEY)
+
+/** Whether decoding ignores a key that it does not know, so that the message need not be copied without its context. */
+const ignoresContextKey = (ast: SchemaAST.AST): boolean =>
+  SchemaAST.isObjects(ast) && ast.propertySignatures.length > 0 && ast.indexSignatures.length === 0
+
+const withoutContext = (wire: Record<string, unknown>): Record<string, unknown> => {
+  const { [TRACE_CONTEXT_KEY]: _, ...payload } = wire
+  return payload
+}
+
+/**
+ * Schema of a message that carries its trace context beside its payload.
+ *
+ * **When to use**
+ *
+ * Use for every message that crosses a queue, a bus or a process boundary.
+ *
+ * **Details**
+ *
+ * The encoded form is the payload's own encoded object with an optional
+ * `_trace_context` key, so that a consumer which knows nothing of tracing reads
+ * the same message. It composes: `Schema.fromJsonString(TracedMessage(Task))`.
+ *
+ * A payload that does not decode is a `SchemaError` whose paths are those of
+ * the message on the wire. A trace context that does not decode is no context.
+ * Unknown keys follow the parse options in force; `_trace_context` is never one
+ * of them.
+ *
+ * **Gotchas**
+ *
+ * The payload's encoded side must be an object: a bare string or number has
+ * nowhere to put a context.
+ *
+ * **Example** (Decoding a message)
+ *
+ * ```ts
+ * import { Option, Schema } from "effect"
+ * import { TracedMessage } from "loom-tracing"
+ *
+ * const Task = Schema.Struct({ id: Schema.Number, prompt: Schema.String })
+ * const decode = Schema.decodeSync(Schema.fromJsonString(TracedMessage(Task)))
+ *
+ * const message = decode(
+ *   `{"id":1,"prompt":"Hi","_trace_context":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}`
+ * )
+ * message.payload // => { id: 1, prompt: "Hi" }
+ * Option.isSome(message.traceContext) // => true
+ * ```
+ *
+ * @see {@link makeTracedMessage} for the sending side
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMessageSchema<S> => {
+  const decodePayload = SchemaParser.decodeUnknownEffect(payload)
+  const encodePayload = SchemaParser.encodeUnknownEffect(payload)
+  const encodedAst = SchemaAST.toEncoded(payload.ast)
+  const keepsContext = declaresContextKey(encodedAst)
+  const ignoresContext = ignoresContextKey(encodedAst)
+
+  const schema = Schema.declare<S["Encoded"] & TraceCarrier>(isRecord as Predicate.Refinement<unknown, any>, {
+    expected: "object"
+  }).pipe(
+    Schema.decodeTo(
+      Schema.declare<TracedMessage<S["Type"]>>(isTracedMessage, { identifier: "TracedMessage" }),
+      {
+        decode: SchemaGetter.transformEffect((wire: S["Encoded"] & TraceCarrier, options) => {
+          const traceContext = readTraceContext(wire)
+          const input = keepsContext || !Object.hasOwn(wire as object, TRACE_CONTEXT_KEY) ||
+              (ignoresContext && options.onExcessProperty !== "error")
+            ? wire
+            : withoutContext(wire as Record<string, unknown>)
+          return Effect.mapEager(decodePayload(input, options), (payload) => ({ payload, traceContext }))
+        }),
+        encode: SchemaGetter.transformEffect((message: TracedMessage<S["Type"]>, options) =>
+          Effect.flatMapEager(encodePayload(message.payload, options), (encoded) => {
+            if (!isRecord(encoded)) {
+              return Effect.fail(
+                new SchemaIssue.InvalidValue({ message: "Expected the payload of a traced message to encode to an object" })
+              )
+            }
+            return Effect.succeed(
+              Option.isNone(message.traceContext)
+                ? encoded
+                : { ...encoded, [TRACE_CONTEXT_KEY]: formatTraceHeaders(message.traceContext.value) }
+            )
+          })
+        )
+      }
+    )
+  )
+  return Schema.make<TracedMessageSchema<S>>(schema.ast, { from: schema.from, to: schema.to, payload })
+}
+
+/**
+ * Pairs a payload with the trace context of the running fiber, ready to be encoded.
+ *
+ * **Example** (Sending a message)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { makeTracedMessage, TracedMessage } from "loom-tracing"
+ *
+ * const Task = Schema.Struct({ id: Schema.Number })
+ *
+ * const wire = makeTracedMessage({ id: 1 }).pipe(
+ *   Effect.flatMap(Schema.encodeEffect(Schema.fromJsonString(TracedMessage(Task))))
+ * )
+ *
+ * Effect.runSync(wire) // => "{\"id\":1}"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeTracedMessage = <A>(payload: A): Effect.Effect<TracedMessage<A>> =>
+  Effect.map(currentTraceContext, (traceContext) => ({ payload, traceContext }))

@@ -1,0 +1,25 @@
+/**
+ * Traces in the terminal: the embedded default for development.
+ *
+ * @since 0.1.0
+ */
+import * as Layer from "effect/Layer"
+import { makeTracingLive } from "./TracingLive.ts"
+
+/**
+ * Prints each finished trace as a tree, with the time of every span on one
+ * scale, the model and tokens of LLM calls, and errors.
+ *
+ * **When to use**
+ *
+ * Use while developing, when no collector is at hand.
+ *
+ * **Details**
+ *
+ * Colours are used on a terminal that has them; `NO_COLOR` turns them off.
+ * Sampling, resource and limits follow the environment as in `TracingLive`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const TracingConsole: Layer.Layer<never> = Layer.orDie(makeTracingLive({ exporter: "console" }))

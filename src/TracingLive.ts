@@ -1,0 +1,288 @@
+/**
+ * The live layer: spans are recorded by the OpenTelemetry SDK and exported over
+ * OTLP gRPC.
+ *
+ * @since 0.1.0
+ */
+import type { AttributeValue } from "@opentelemetry/api"
+import type { Sampler, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace-base"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import { GenAiSettings } from "./GenAiSettings.ts"
+import { isHeader, type OtelEnv, parseEndpoint, readOtelEnv } from "./internal/otelEnv.ts"
+import type { SdkSettings } from "./internal/sdk.ts"
+import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
+import { noopContext, Tracing } from "./Tracing.ts"
+
+// =============================================================================
+// Errors
+// =============================================================================
+
+/**
+ * An option of the live layer that cannot be used: which one, what it was, and
+ * what it should be.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidOption", {
+  option: Schema.String,
+  value: Schema.Unknown,
+  expected: Schema.String
+}) {
+  override get message(): string {
+    return `makeTracingLive: option "${this.option}" is ${describe(this.value)}, expected ${this.expected}`
+  }
+}
+
+/**
+ * Why the live layer could not be built. Only options can cause it: a wrong
+ * environment variable is a warning.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TracingConfigError extends Schema.TaggedError<TracingConfigError>()("TracingConfigError", {
+  reason: Schema.Union([InvalidOption])
+}) {
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+const describe = (value: unknown): string =>
+  Predicate.isString(value) ? JSON.stringify(value) : Predicate.isFunction(value) ? "a function" : String(value)
+
+// =============================================================================
+// Options
+// =============================================================================
+
+/**
+ * The options of the live layer. An option beats the environment, and the
+ * environment beats the default.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TracingOptions {
+  /** `service.name` of the resource. Default: `OTEL_SERVICE_NAME`. */
+  readonly serviceName?: string | undefined
+  /** `service.version` of the resource. */
+  readonly serviceVersion?: string | undefined
+  /** Further attributes of the resource, above those of `OTEL_RESOURCE_ATTRIBUTES`. */
+  readonly resourceAttributes?: Readonly<Record<string, AttributeValue>> | undefined
+  /** Where spans go: a collector, the terminal, nowhere, or an exporter of your own. Default: `OTEL_TRACES_EXPORTER`, else `"otlp"`. */
+  readonly exporter?: "otlp" | "console" | "none" | SpanExporter | undefined
+  /** The collector's gRPC address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. */
+  readonly endpoint?: string | undefined
+  /** Headers of every request to the collector, above those of `OTEL_EXPORTER_OTLP_HEADERS`. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Span processors beside the exporter's own. They are shut down with the layer. */
+  readonly spanProcessors?: ReadonlyArray<SpanProcessor> | undefined
+  /** Which spans are recorded. Default: `OTEL_TRACES_SAMPLER`, else all whose parent is. */
+  readonly sampler?: Sampler | undefined
+  /** How GenAI spans are written. */
+  readonly genAi?: Partial<GenAiSettings> | undefined
+  /** The most spans that wait to be exported. Default: `OTEL_BSP_MAX_QUEUE_SIZE`, else 131,072. */
+  readonly maxQueueSize?: number | undefined
+  /** The most bytes, by estimate, that waiting spans may take. Default: 128 MiB. */
+  readonly maxQueueBytes?: number | undefined
+  /** How long a span waits at most for its batch to fill. Default: `OTEL_BSP_SCHEDULE_DELAY`, else 5 seconds. */
+  readonly exportInterval?: Duration.Input | undefined
+  /** How long release and `flush` may take. Default: 5 seconds. */
+  readonly shutdownTimeout?: Duration.Input | undefined
+}
+
+type Check = (value: unknown) => boolean
+
+const isNonEmptyString: Check = (value) => Predicate.isString(value) && value.trim() !== ""
+const isPositiveInteger: Check = (value) => Number.isSafeInteger(value) && (value as number) > 0
+const hasMethod = (name: string): Check => (value) =>
+  Predicate.hasProperty(value, name) && Predicate.isFunction(value[name])
+const isDuration: Check = (value) =>
+  Option.exists(
+    Option.flatten(Option.liftThrowable(() => Duration.fromInput(value as Duration.Input))()),
+    (duration) => Duration.isFinite(duration) && Duration.toMillis(duration) >= 0
+  )
+const isHeaders: Check = (value) =>
+  Predicate.isObject(value) && Object.entries(value).every(([name, header]) => isHeader(name, header))
+
+const checks: Record<Exclude<keyof TracingOptions, "headers">, readonly [Check, expected: string]> = {
+  serviceName: [isNonEmptyString, "a string that is not empty"],
+  serviceVersion: [isNonEmptyString, "a string that is not empty"],
+  resourceAttributes: [Predicate.isObject, "a record of attributes"],
+  exporter: [
+    (value) => value === "otlp" || value === "console" || value === "none" || hasMethod("export")(value),
+    "\"otlp\", \"console\", \"none\" or a SpanExporter"
+  ],
+  endpoint: [
+    (value) => Predicate.isString(value) && Option.isSome(parseEndpoint(value)),
+    "a URL such as http://localhost:4317"
+  ],
+  spanProcessors: [(value) => Array.isArray(value) && value.every(hasMethod("onEnd")), "an array of span processors"],
+  sampler: [hasMethod("shouldSample"), "a Sampler"],
+  genAi: [Predicate.isObject, "an object with GenAI settings"],
+  maxQueueSize: [isPositiveInteger, "a whole number of spans, 1 or more"],
+  maxQueueBytes: [isPositiveInteger, "a whole number of bytes, 1 or more"],
+  exportInterval: [isDuration, "a finite duration, such as \"5 seconds\""],
+  shutdownTimeout: [isDuration, "a finite duration, such as \"5 seconds\""]
+}
+
+const checkOptions = Effect.fnUntraced(function*(options: TracingOptions) {
+  for (const [option, [check, expected]] of Object.entries(checks)) {
+    const value = options[option as keyof TracingOptions]
+    if (value !== undefined && !check(value)) {
+      return yield* new TracingConfigError({ reason: new InvalidOption({ option, value, expected }) })
+    }
+  }
+  if (options.headers !== undefined && !isHeaders(options.headers)) {
+    return yield* new TracingConfigError({
+      reason: new InvalidOption({
+        option: "headers",
+        // A header may be a credential.
+        value: "<redacted>",
+        expected: "a record of printable ASCII strings under gRPC metadata names"
+      })
+    })
+  }
+})
+
+// =============================================================================
+// Layers
+// =============================================================================
+
+const SDK_PACKAGES = [
+  "@opentelemetry/api",
+  "@opentelemetry/core",
+  "@opentelemetry/resources",
+  "@opentelemetry/sdk-trace-base",
+  "@opentelemetry/sdk-trace-node",
+  "@opentelemetry/exporter-trace-otlp-grpc",
+  "@opentelemetry/otlp-grpc-exporter-base"
+]
+
+const loadSdk = Effect.tryPromise(() => import("./internal/sdk.ts")).pipe(
+  Effect.catch((error) =>
+    Effect.logWarning(
+      `Tracing is off: the OpenTelemetry SDK could not be loaded (${messageOf(error.cause)}). ` +
+        `Install it with: npm install ${SDK_PACKAGES.join(" ")}`
+    )
+  )
+)
+
+const messageOf = (error: unknown): string => (Predicate.isError(error) ? error.message : String(error)).split("\n")[0]
+
+const millisOf = (input: Duration.Input | undefined): number | undefined =>
+  input === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(input))
+
+const exportersOf = (options: TracingOptions, env: OtelEnv): SdkSettings["exporters"] =>
+  options.exporter === undefined ? env.exporters ?? ["otlp"] : [options.exporter]
+
+const build = Effect.fnUntraced(function*(
+  options: TracingOptions
+): Effect.fn.Return<Context.Context<never>, TracingConfigError, Scope.Scope> {
+  yield* checkOptions(options)
+  const env = yield* readOtelEnv
+  for (const warning of env.warnings) yield* Effect.logWarning(warning)
+
+  const genAi: GenAiSettings = {
+    ...(yield* GenAiSettings),
+    convention: env.convention,
+    capture: env.capture,
+    ...options.genAi
+  }
+  const off = Context.add(noopContext, GenAiSettings, genAi)
+  if (env.disabled) return off
+  const sdk = yield* loadSdk
+  if (sdk === undefined) return off
+
+  // Reports come from timers and callbacks of the SDK; they go to the loggers of the program.
+  const context = yield* Effect.context<never>()
+  const log = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context))
+  const tracing = yield* sdk.makeSdk({
+    env,
+    serviceName: options.serviceName,
+    serviceVersion: options.serviceVersion,
+    resourceAttributes: options.resourceAttributes ?? {},
+    exporters: exportersOf(options, env),
+    endpoint: options.endpoint,
+    headers: options.headers ?? {},
+    spanProcessors: options.spanProcessors ?? [],
+    sampler: options.sampler,
+    maxQueueSize: options.maxQueueSize,
+    maxQueueBytes: options.maxQueueBytes,
+    exportInterval: millisOf(options.exportInterval),
+    shutdownTimeout: millisOf(options.shutdownTimeout) ?? 5000,
+    report: (message) => {
+      log(Effect.logWarning(message))
+    }
+  }).pipe(
+    // A sampler, processor or exporter that throws while it is set up costs the traces, not the program.
+    Effect.catchDefect((defect) =>
+      Effect.as(Effect.logWarning(`Tracing is off: it could not be set up (${messageOf(defect)})`), undefined)
+    )
+  )
+  if (tracing === undefined) return off
+  return Context.empty().pipe(
+    Context.add(Tracing, tracing),
+    Context.add(Tracer.Tracer, tracing.tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })),
+    Context.add(GenAiSettings, genAi)
+  )
+})
+
+/**
+ * Makes a live layer with options of your own.
+ *
+ * **When to use**
+ *
+ * Use at the edge of a program, when the environment alone does not say enough.
+ *
+ * **Details**
+ *
+ * The layer owns its tracer provider and sets nothing global. Releasing it
+ * exports what has ended, within `shutdownTimeout`, and never turns a program
+ * that has succeeded into one that has failed.
+ *
+ * Without the OpenTelemetry packages it logs one warning that names them and
+ * behaves as `TracingNoop`; so it does, silently, under `OTEL_SDK_DISABLED=true`.
+ *
+ * **Example** (Naming the service)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { makeTracingLive } from "loom-tracing"
+ *
+ * const TracingLive = makeTracingLive({ serviceName: "planner", exporter: "none" })
+ * const program = Effect.succeed(42).pipe(Effect.withSpan("answer"), Effect.provide(TracingLive))
+ *
+ * await Effect.runPromise(program) // => 42
+ * ```
+ *
+ * @see {@link TracingLive} for the layer that only the environment configures
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const makeTracingLive = (options: TracingOptions = {}): Layer.Layer<never, TracingConfigError> =>
+  Layer.effectContext(build(options))
+
+/**
+ * The live layer, configured by the environment alone. It cannot fail.
+ *
+ * **When to use**
+ *
+ * Use at the edge of a program: `Effect.provide(TracingLive)`.
+ *
+ * @see {@link makeTracingLive} for a layer with options
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const TracingLive: Layer.Layer<never> = Layer.orDie(makeTracingLive())

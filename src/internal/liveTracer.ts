@@ -1,0 +1,291 @@
+/**
+ * An Effect `Tracer` on an OpenTelemetry `TracerProvider`. Only ever loaded
+ * together with the SDK.
+ *
+ * @internal
+ */
+import * as Otel from "@opentelemetry/api"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import type * as Exit from "effect/Exit"
+import * as Inspectable from "effect/Inspectable"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import { FLAG_RANDOM, FLAG_SAMPLED } from "../TraceContext.ts"
+import type { InstrumentationScope } from "../Tracing.ts"
+import { errorType, isSensitive } from "./errors.ts"
+import { noopTracer } from "./noopTracer.ts"
+import { generateSpanId, generateTraceId } from "./randomIds.ts"
+import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
+import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
+import { LiveSpanTypeId, StartAttributes } from "./startAttributes.ts"
+
+type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
+
+const NANOS_PER_SECOND = 1_000_000_000n
+
+const toHrTime = (nanos: bigint): Otel.HrTime => [Number(nanos / NANOS_PER_SECOND), Number(nanos % NANOS_PER_SECOND)]
+
+const SPAN_KIND = {
+  internal: Otel.SpanKind.INTERNAL,
+  server: Otel.SpanKind.SERVER,
+  client: Otel.SpanKind.CLIENT,
+  producer: Otel.SpanKind.PRODUCER,
+  consumer: Otel.SpanKind.CONSUMER
+} as const
+
+const isPrimitiveArray = (value: ReadonlyArray<unknown>): boolean => {
+  const type = typeof value[0]
+  if (value.length > 0 && type !== "string" && type !== "number" && type !== "boolean") return false
+  return value.every((item) => typeof item === type)
+}
+
+/** What OpenTelemetry can hold of a value; `undefined` for one that is absent. */
+const toAttributeValue = (value: unknown): Otel.AttributeValue | undefined => {
+  switch (typeof value) {
+    case "string":
+    case "number":
+    case "boolean":
+      return value
+    case "undefined":
+      return undefined
+    case "bigint":
+      return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString()
+    default:
+      if (value === null) return undefined
+      if (Array.isArray(value) && isPrimitiveArray(value)) return value.slice()
+      return Inspectable.toStringUnknown(value, 0)
+  }
+}
+
+const toAttributes = (record: Readonly<Record<string, unknown>> | undefined): Otel.Attributes => {
+  const attributes: Otel.Attributes = {}
+  if (record === undefined) return attributes
+  for (const key of Object.keys(record)) {
+    const value = toAttributeValue(record[key])
+    if (value !== undefined) attributes[key] = value
+  }
+  return attributes
+}
+
+const toSpanContext = (span: Tracer.AnySpan): Otel.SpanContext => {
+  const traceState = traceStateOf(span)
+  return {
+    traceId: span.traceId,
+    spanId: span.spanId,
+    traceFlags: traceFlagsOf(span),
+    isRemote: span._tag === "ExternalSpan",
+    ...(traceState === undefined ? undefined : { traceState: traceState as Otel.TraceState })
+  }
+}
+
+const toLink = (link: Tracer.SpanLink): Otel.Link => ({
+  context: toSpanContext(link.span),
+  attributes: toAttributes(link.attributes)
+})
+
+/** The OpenTelemetry context in which children of a span start. */
+const contextOf = (span: Tracer.AnySpan, base: Otel.Context): Otel.Context =>
+  span instanceof LiveSpan ? span.otelContext : Otel.trace.setSpanContext(base, toSpanContext(span))
+
+/**
+ * Effect says "not sampled" for a child of an unsampled parent too. That is the
+ * sampler's to decide, unless the parent was left out by Effect itself.
+ */
+const isLeftOut = (options: SpanOptions): boolean => {
+  if (options.sampled) return false
+  const parent = Option.getOrUndefined(options.parent)
+  return parent === undefined || parent.sampled || (parent instanceof LiveSpan && parent.leftOut)
+}
+
+class LiveSpan implements Tracer.Span {
+  readonly _tag = "Span"
+  readonly [OtelSpanTypeId] = OtelSpanTypeId
+  readonly [LiveSpanTypeId] = LiveSpanTypeId
+  readonly name: string
+  readonly kind: Tracer.SpanKind
+  readonly annotations: Context.Context<never>
+  readonly links: Array<Tracer.SpanLink>
+  readonly parent: Option.Option<Tracer.AnySpan>
+  readonly traceId: string
+  readonly spanId: string
+  readonly sampled: boolean
+  /** The OpenTelemetry span. Named as `@effect/opentelemetry` names it, so that its `currentOtelSpan` finds it. */
+  readonly span: Otel.Span
+  readonly leftOut: boolean
+  status: Tracer.SpanStatus
+  private readonly parentContext: Otel.Context
+  private childContext: Otel.Context | undefined = undefined
+
+  constructor(tracer: Otel.Tracer, options: SpanOptions, marksRandomIds: boolean) {
+    const active = Otel.context.active()
+    // A span of Effect's default tracer has an id that nobody will ever export: not a parent to be recorded under.
+    const parent = propagatedSpan(Option.getOrUndefined(options.parent))
+    this.name = options.name
+    this.kind = options.kind
+    this.annotations = options.annotations
+    this.links = options.links
+    this.status = { _tag: "Started", startTime: options.startTime }
+    this.leftOut = isLeftOut(options)
+    this.parentContext = parent !== undefined
+      ? contextOf(parent, active)
+      : options.root
+      ? Otel.trace.deleteSpan(active)
+      : active
+    this.parent = Option.isSome(options.parent) || options.root ? options.parent : activeParent(this.parentContext)
+    this.span = this.leftOut ? leftOutSpan(parent) : tracer.startSpan(
+      options.name,
+      {
+        kind: SPAN_KIND[options.kind],
+        startTime: toHrTime(options.startTime),
+        attributes: Context.getOrUndefined(options.annotations, StartAttributes) as Otel.Attributes,
+        ...(options.links.length === 0 ? undefined : { links: options.links.map(toLink) })
+      },
+      this.parentContext
+    )
+    const spanContext = this.span.spanContext()
+    this.traceId = spanContext.traceId
+    this.spanId = spanContext.spanId
+    this.sampled = (spanContext.traceFlags & FLAG_SAMPLED) !== 0
+    // The SDK knows only the sampled bit; the random bit belongs to the trace id and goes where that goes.
+    const parentFlags = Otel.trace.getSpanContext(this.parentContext)?.traceFlags
+    if (parentFlags === undefined ? marksRandomIds : (parentFlags & FLAG_RANDOM) !== 0) {
+      // `Reflect.set`, since another vendor's span context may be frozen.
+      Reflect.set(spanContext, "traceFlags", spanContext.traceFlags | FLAG_RANDOM)
+    }
+  }
+
+  get otelContext(): Otel.Context {
+    return this.childContext ??= Otel.trace.setSpan(this.parentContext, this.span)
+  }
+
+  get attributes(): ReadonlyMap<string, unknown> {
+    const recorded = (this.span as { readonly attributes?: Otel.Attributes }).attributes
+    return new Map(recorded === undefined ? [] : Object.entries(recorded))
+  }
+
+  attribute(key: string, value: unknown): void {
+    if (this.status._tag === "Ended") return
+    const attribute = toAttributeValue(value)
+    if (attribute !== undefined) this.span.setAttribute(key, attribute)
+  }
+
+  event(name: string, startTime: bigint, attributes?: Record<string, unknown>): void {
+    if (this.status._tag === "Ended") return
+    this.span.addEvent(name, toAttributes(attributes), toHrTime(startTime))
+  }
+
+  addLinks(links: ReadonlyArray<Tracer.SpanLink>): void {
+    if (this.status._tag === "Ended") return
+    for (const link of links) {
+      this.links.push(link)
+      this.span.addLink(toLink(link))
+    }
+  }
+
+  end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
+    if (this.status._tag === "Ended") return
+    this.status = { _tag: "Ended", startTime: this.status.startTime, endTime, exit }
+    const time = toHrTime(endTime)
+    // What a processor or an error's own getter throws must not become the program's failure.
+    try {
+      if (exit._tag === "Failure" && this.span.isRecording()) this.recordFailure(exit.cause, time)
+    } catch {
+      this.span.setStatus({ code: Otel.SpanStatusCode.ERROR })
+    }
+    try {
+      this.span.end(time)
+    } catch (error) {
+      Otel.diag.error("A span processor has thrown", error)
+    }
+  }
+
+  private recordFailure(cause: Cause.Cause<unknown>, time: Otel.HrTime): void {
+    const type = errorType(cause)
+    if (type === undefined) {
+      this.span.setAttribute("effect.fiber.interrupted", true)
+      return
+    }
+    this.span.setAttribute("error.type", type)
+    if (isSensitive(cause)) {
+      this.span.setStatus({ code: Otel.SpanStatusCode.ERROR })
+      this.span.addEvent("exception", { "exception.type": type }, time)
+      return
+    }
+    const errors = Cause.prettyErrors(cause, { includeCauseInStack: true })
+    this.span.setStatus({ code: Otel.SpanStatusCode.ERROR, message: errors[0].message })
+    for (const error of errors) {
+      this.span.addEvent("exception", {
+        "exception.type": error.name,
+        "exception.message": error.message,
+        "exception.stacktrace": error.stack ?? ""
+      }, time)
+    }
+  }
+}
+
+/** A span that Effect has left out has a place in the trace, so that its children are left out with it. */
+const leftOutSpan = (parent: Tracer.AnySpan | undefined): Otel.Span =>
+  Otel.trace.wrapSpanContext({
+    ...(parent === undefined ? { traceId: generateTraceId() } : toSpanContext(parent)),
+    spanId: generateSpanId(),
+    traceFlags: Otel.TraceFlags.NONE,
+    isRemote: false
+  })
+
+/** The span that code outside Effect has made current. */
+const activeParent = (active: Otel.Context): Option.Option<Tracer.AnySpan> => {
+  const spanContext = Otel.trace.getSpanContext(active)
+  if (spanContext === undefined || !Otel.isSpanContextValid(spanContext)) return Option.none()
+  return Option.some(Tracer.externalSpan({
+    traceId: spanContext.traceId,
+    spanId: spanContext.spanId,
+    sampled: (spanContext.traceFlags & FLAG_SAMPLED) !== 0
+  }))
+}
+
+/** @internal */
+export interface LiveTracerOptions {
+  readonly provider: Otel.TracerProvider
+  /** Whether the provider makes trace ids whose last seven bytes are random. */
+  readonly marksRandomIds: boolean
+}
+
+/**
+ * Makes the tracers of a provider, one per instrumentation scope.
+ *
+ * @internal
+ */
+export const makeLiveTracers = (
+  options: LiveTracerOptions
+): (scope: InstrumentationScope) => ScopedTracer => {
+  const tracers = new Map<string, ScopedTracer>()
+  const forScope = (scope: InstrumentationScope): ScopedTracer => {
+    const key = JSON.stringify([scope.name, scope.version, scope.schemaUrl])
+    let tracer = tracers.get(key)
+    if (tracer === undefined) {
+      tracer = makeTracer(scope)
+      tracers.set(key, tracer)
+    }
+    return tracer
+  }
+  const makeTracer = (scope: InstrumentationScope): ScopedTracer => {
+    const otelTracer = options.provider.getTracer(
+      scope.name,
+      scope.version,
+      scope.schemaUrl === undefined ? undefined : { schemaUrl: scope.schemaUrl }
+    )
+    return {
+      [ScopedTracerTypeId]: forScope,
+      span(spanOptions) {
+        try {
+          return new LiveSpan(otelTracer, spanOptions, options.marksRandomIds)
+        } catch (error) {
+          Otel.diag.error("A sampler or span processor has thrown", error)
+          return noopTracer.span(spanOptions)
+        }
+      }
+    }
+  }
+  return forScope
+}

@@ -1,0 +1,228 @@
+/**
+ * The environment variables of the OpenTelemetry specification and of Loom,
+ * read through Effect's `Config`. Reading never fails: a value that is wrong is
+ * reported and replaced by the default, an empty one counts as unset.
+ *
+ * @internal
+ */
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+/** How the value of a variable is understood: `None` means that it is wrong. */
+interface Format<A> {
+  readonly expected: string
+  readonly parse: (raw: string) => Option.Option<A>
+}
+
+const fromSchema = <A>(expected: string, schema: Schema.Codec<A, string>): Format<A> => ({
+  expected,
+  parse: Schema.decodeUnknownOption(schema)
+})
+
+const text: Format<string> = { expected: "a string", parse: Option.some }
+
+const boolean: Format<boolean> = {
+  expected: "\"true\" or \"false\"",
+  parse: (raw) => {
+    const value = raw.toLowerCase()
+    return value === "true" || value === "false" ? Option.some(value === "true") : Option.none()
+  }
+}
+
+const oneOf = <const A extends string>(...values: ReadonlyArray<A>): Format<A> => ({
+  expected: values.map((value) => `"${value}"`).join(", "),
+  parse: (raw) => Option.fromUndefinedOr(values.find((value) => value === raw.toLowerCase()))
+})
+
+const listOf = <const A extends string>(...values: ReadonlyArray<A>): Format<ReadonlyArray<A>> => {
+  const item = oneOf(...values)
+  return {
+    expected: `a comma-separated list of ${item.expected}`,
+    parse: (raw) => Option.all(raw.split(",").map((part) => part.trim()).filter((part) => part !== "").map(item.parse))
+  }
+}
+
+const millis = fromSchema(
+  "a whole number of milliseconds, 0 or more",
+  Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
+)
+const positiveInt = fromSchema(
+  "a whole number, 1 or more",
+  Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThan(0))
+)
+const limit = fromSchema(
+  "a whole number, 0 or more",
+  Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
+)
+const ratio = fromSchema(
+  "a number from 0 to 1",
+  Schema.NumberFromString.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+)
+
+/** A gRPC or HTTP endpoint: a URL, or a bare `host:port`, which means TLS. */
+export const parseEndpoint = (raw: string): Option.Option<URL> => {
+  const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(raw)
+  if (hasScheme ? !/^(https?|unix):\/\//i.test(raw) : !/^(\[[0-9a-f:]+\]|[\w.-]+)(:\d+)?(\/\S*)?$/i.test(raw)) {
+    return Option.none()
+  }
+  return Option.fromNullOr(URL.parse(hasScheme ? raw : `https://${raw}`))
+}
+
+const endpoint: Format<string> = {
+  expected: "a URL such as http://localhost:4317",
+  parse: (raw) => Option.as(parseEndpoint(raw), raw)
+}
+
+interface Pairs {
+  readonly entries: Record<string, string>
+  readonly malformed: number
+}
+
+/** `key=value` pairs, percent-encoded, separated by commas. A malformed pair costs that pair only. */
+const parsePairs = (raw: string): Pairs => {
+  const entries: Array<[string, string]> = []
+  let malformed = 0
+  for (const part of raw.split(",")) {
+    const pair = part.trim()
+    if (pair === "") continue
+    const equals = pair.indexOf("=")
+    try {
+      const key = decodeURIComponent(pair.slice(0, equals).trim())
+      if (equals < 0 || key === "") throw new Error("no key")
+      entries.push([key, decodeURIComponent(pair.slice(equals + 1).trim())])
+    } catch {
+      malformed++
+    }
+  }
+  return { entries: Object.fromEntries(entries), malformed }
+}
+
+/** Whether a header can be sent as gRPC metadata: a printable ASCII value under a lower-case token. */
+export const isHeader = (name: string, value: unknown): value is string =>
+  /^[0-9a-z_.-]+$/i.test(name) && !name.toLowerCase().endsWith("-bin") && typeof value === "string" &&
+  /^[\x20-\x7e]*$/.test(value)
+
+const samplers = [
+  "always_on",
+  "always_off",
+  "traceidratio",
+  "parentbased_always_on",
+  "parentbased_always_off",
+  "parentbased_traceidratio"
+] as const
+
+const captureModes = ["no_content", "span_only", "event_only", "span_and_event"] as const
+
+const CAPTURE = {
+  no_content: "NO_CONTENT",
+  span_only: "SPAN_ONLY",
+  event_only: "EVENT_ONLY",
+  span_and_event: "SPAN_AND_EVENT"
+} as const
+
+/**
+ * Reads all variables that this package knows.
+ *
+ * @internal
+ */
+export const readOtelEnv = Effect.gen(function*() {
+  const warnings: Array<string> = []
+
+  const raw = (name: string): Effect.Effect<Option.Option<string>> =>
+    Config.option(Config.String(name)).pipe(
+      Effect.map(Option.flatMap((value) => value.trim() === "" ? Option.none() : Option.some(value.trim()))),
+      Effect.catch((error) => {
+        warnings.push(`${name} could not be read and is ignored: ${error.message}`)
+        return Effect.succeedNone
+      })
+    )
+
+  const read = <A>(name: string, format: Format<A>): Effect.Effect<A | undefined> =>
+    Effect.map(raw(name), (value) => {
+      if (Option.isNone(value)) return undefined
+      const parsed = format.parse(value.value)
+      if (Option.isNone(parsed)) {
+        warnings.push(`${name} is ${JSON.stringify(value.value)}, expected ${format.expected}; the default is used`)
+      }
+      return Option.getOrUndefined(parsed)
+    })
+
+  /** A variable that exists for traces alone and, with less weight, for all signals. */
+  const readOtlp = <A>(name: string, format: Format<A>): Effect.Effect<A | undefined> =>
+    Effect.gen(function*() {
+      const forTraces = yield* read(`OTEL_EXPORTER_OTLP_TRACES_${name}`, format)
+      return forTraces ?? (yield* read(`OTEL_EXPORTER_OTLP_${name}`, format))
+    })
+
+  const readPairs = (name: string): Effect.Effect<Record<string, string>> =>
+    Effect.map(raw(name), (value) => {
+      if (Option.isNone(value)) return {}
+      const pairs = parsePairs(value.value)
+      // The value may hold a credential, so the message must not.
+      if (pairs.malformed > 0) warnings.push(`${name} has ${pairs.malformed} malformed pair(s), which are left out`)
+      return pairs.entries
+    })
+
+  /** Headers become gRPC metadata, which throws on what it cannot send. */
+  const readHeaders = (name: string): Effect.Effect<Record<string, string>> =>
+    Effect.map(readPairs(name), (entries) => {
+      const headers: Record<string, string> = {}
+      for (const [key, value] of Object.entries(entries)) {
+        if (isHeader(key, value)) headers[key] = value
+        else warnings.push(`${name}: header ${JSON.stringify(key)} cannot be sent and is left out`)
+      }
+      return headers
+    })
+
+  const samplerRatio = yield* read("OTEL_TRACES_SAMPLER_ARG", ratio)
+  const loomContent = yield* raw("LOOM_TRACE_CONTENT")
+  const capture = yield* read("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", oneOf(...captureModes))
+  const semconvOptIn = yield* raw("OTEL_SEMCONV_STABILITY_OPT_IN")
+  const attributeCount = yield* read("OTEL_ATTRIBUTE_COUNT_LIMIT", limit)
+  const attributeLength = yield* read("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)
+
+  return {
+    warnings: warnings as ReadonlyArray<string>,
+    disabled: (yield* read("OTEL_SDK_DISABLED", boolean)) ?? false,
+    serviceName: yield* read("OTEL_SERVICE_NAME", text),
+    resourceAttributes: yield* readPairs("OTEL_RESOURCE_ATTRIBUTES"),
+    exporters: yield* read("OTEL_TRACES_EXPORTER", listOf("otlp", "console", "none")),
+    endpoint: yield* readOtlp("ENDPOINT", endpoint),
+    headers: {
+      ...(yield* readHeaders("OTEL_EXPORTER_OTLP_HEADERS")),
+      ...(yield* readHeaders("OTEL_EXPORTER_OTLP_TRACES_HEADERS"))
+    },
+    timeout: yield* readOtlp("TIMEOUT", millis),
+    compression: yield* readOtlp("COMPRESSION", oneOf("none", "gzip")),
+    sampler: (yield* read("OTEL_TRACES_SAMPLER", oneOf(...samplers))) ?? "parentbased_always_on",
+    samplerRatio: samplerRatio ?? 1,
+    batch: {
+      scheduleDelay: yield* read("OTEL_BSP_SCHEDULE_DELAY", millis),
+      exportTimeout: yield* read("OTEL_BSP_EXPORT_TIMEOUT", millis),
+      maxQueueSize: yield* read("OTEL_BSP_MAX_QUEUE_SIZE", positiveInt),
+      maxExportBatchSize: yield* read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positiveInt)
+    },
+    limits: {
+      attributeCount: (yield* read("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount,
+      attributeLength: (yield* read("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)) ?? attributeLength,
+      eventCount: yield* read("OTEL_SPAN_EVENT_COUNT_LIMIT", limit),
+      linkCount: yield* read("OTEL_SPAN_LINK_COUNT_LIMIT", limit),
+      attributesPerEvent: (yield* read("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount,
+      attributesPerLink: (yield* read("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount
+    },
+    convention: Option.exists(semconvOptIn, (value) =>
+        value.split(",").some((part) => part.trim().toLowerCase() === "gen_ai_latest_experimental"))
+      ? "latest" as const
+      : "loom" as const,
+    capture: capture !== undefined
+      ? CAPTURE[capture]
+      : Option.exists(loomContent, (value) => value === "1" || value.toLowerCase() === "true")
+      ? "SPAN_ONLY" as const
+      : "NO_CONTENT" as const
+  }
+})
+
+/** @internal */
+export type OtelEnv = Effect.Success<typeof readOtelEnv>

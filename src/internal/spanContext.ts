@@ -1,0 +1,117 @@
+/**
+ * The bridge between Effect's spans and W3C contexts. It reads OpenTelemetry's
+ * span context structurally, so that it needs no OpenTelemetry package.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import { FLAG_RANDOM, FLAG_SAMPLED, isValidSpanIdentity, TraceState } from "../TraceContext.ts"
+import type { RemoteContext, Traceparent } from "../TraceContext.ts"
+
+/** What OpenTelemetry's `TraceState` is to us. */
+export interface TraceStateLike {
+  readonly get: (key: string) => string | undefined
+  readonly set: (key: string, value: string) => TraceStateLike
+  readonly unset: (key: string) => TraceStateLike
+  readonly serialize: () => string
+}
+
+/** What OpenTelemetry's `SpanContext` is to us. */
+export interface SpanContextLike {
+  readonly traceId: string
+  readonly spanId: string
+  traceFlags: number
+  readonly traceState?: TraceStateLike | undefined
+  readonly isRemote?: boolean | undefined
+}
+
+// `@effect/opentelemetry` looks these two up on a remote parent. Spelling the
+// keys out keeps its OpenTelemetry imports out of the package's root.
+
+/** @internal */
+export const OtelTraceFlags = Context.Service<"OtelTraceFlags", number>(
+  "@effect/opentelemetry/Tracer/OtelTraceFlags"
+)
+
+/** @internal */
+export const OtelTraceState = Context.Service<"OtelTraceState", TraceStateLike>(
+  "@effect/opentelemetry/Tracer/OtelTraceState"
+)
+
+/** The mark of a span that is backed by an OpenTelemetry span, ours and `@effect/opentelemetry`'s alike. */
+export const OtelSpanTypeId = "~@effect/opentelemetry/OtelTracer/OtelSpan"
+
+/** The local span that was current where a remote context took over, so that a consumer span can link to it. */
+export const AmbientSpan = Context.Service<"AmbientSpan", Tracer.AnySpan>("loom-tracing/AmbientSpan")
+
+const otelSpanContext = (span: Tracer.AnySpan): SpanContextLike | undefined =>
+  OtelSpanTypeId in span
+    ? (span as unknown as { readonly span: { spanContext(): SpanContextLike } }).span.spanContext()
+    : undefined
+
+/** The span that a remote context stands for. `undefined` when it names none. */
+export const toExternalSpan = (
+  remote: RemoteContext,
+  ambient?: Tracer.AnySpan | undefined
+): Tracer.ExternalSpan | undefined => {
+  if (remote.traceparent === undefined) return undefined
+  const { spanId, traceFlags, traceId } = remote.traceparent
+  let annotations: Context.Context<never> = Context.add(Context.empty(), OtelTraceFlags, traceFlags)
+  if (remote.tracestate !== undefined) {
+    annotations = Context.add(annotations, OtelTraceState, new TraceState(remote.tracestate))
+  }
+  if (ambient !== undefined) annotations = Context.add(annotations, AmbientSpan, ambient)
+  return Tracer.externalSpan({ traceId, spanId, sampled: (traceFlags & FLAG_SAMPLED) !== 0, annotations })
+}
+
+const isPropagated = (span: Tracer.AnySpan): boolean =>
+  !(span instanceof Tracer.NativeSpan) && !Context.get(span.annotations, Tracer.DisablePropagation) &&
+  isValidSpanIdentity(span)
+
+/**
+ * The nearest ancestor that another process can know: one that is remote
+ * itself, or is really recorded. Effect's default spans have ids that nobody
+ * will ever export, so a peer must not be given them as a parent.
+ */
+export const propagatedSpan = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefined => {
+  while (span !== undefined && !isPropagated(span)) {
+    span = span._tag === "Span" ? Option.getOrUndefined(span.parent) : undefined
+  }
+  return span
+}
+
+/** The remote span at the root of a local branch: where `tracestate` and flags come from if the tracer keeps none. */
+const remoteAncestor = (span: Tracer.AnySpan): Tracer.ExternalSpan | undefined => {
+  let current: Tracer.AnySpan | undefined = span
+  while (current !== undefined && current._tag === "Span") current = Option.getOrUndefined(current.parent)
+  return current !== undefined && current.traceId === span.traceId ? current : undefined
+}
+
+/** The trace flags of a span, the random bit included where it is known. */
+export const traceFlagsOf = (span: Tracer.AnySpan): number => {
+  const otel = otelSpanContext(span)
+  if (otel !== undefined) return otel.traceFlags
+  const sampled = span.sampled ? FLAG_SAMPLED : 0
+  const remote = remoteAncestor(span)
+  if (remote === undefined) return sampled
+  const flags = Context.getOrUndefined(remote.annotations, OtelTraceFlags)
+  if (flags === undefined) return sampled
+  return remote === span ? flags : sampled | (flags & FLAG_RANDOM)
+}
+
+/** The trace state of a span, or the one that it has inherited. */
+export const traceStateOf = (span: Tracer.AnySpan): TraceStateLike | undefined => {
+  const otel = otelSpanContext(span)
+  if (otel !== undefined) return otel.traceState
+  const remote = remoteAncestor(span)
+  return remote === undefined ? undefined : Context.getOrUndefined(remote.annotations, OtelTraceState)
+}
+
+/** The header identity of a span. */
+export const traceparentOf = (span: Tracer.AnySpan): Traceparent => ({
+  traceId: span.traceId,
+  spanId: span.spanId,
+  traceFlags: traceFlagsOf(span)
+})

@@ -1,0 +1,19 @@
+import * as Context from "effect/Context"
+
+/** An attribute value that OpenTelemetry takes as it is. */
+export type AttributeValue = string | number | boolean | ReadonlyArray<string>
+
+/** @internal */
+export type Attributes = Record<string, AttributeValue>
+
+/**
+ * The attributes that a sampler is to see. Effect's tracer interface has no
+ * attributes at span start, so they travel among the annotations of the span;
+ * a tracer that does not know them gets them right after the start instead.
+ *
+ * @internal
+ */
+export const StartAttributes = Context.Service<"StartAttributes", Attributes>("loom-tracing/StartAttributes")
+
+/** The mark of a span whose tracer has taken the start attributes, and that records errors by itself. */
+export const LiveSpanTypeId = "~loom-tracing/LiveSpan"
