@@ -144,7 +144,7 @@ export const readTraceContext = (message: unknown): Option.Option<RemoteContext>
   try {
     if (!Predicate.isObject(message) || !Object.hasOwn(message, TRACE_CONTEXT_KEY)) return Option.none()
     const headers = (message as Record<string, unknown>)[TRACE_CONTEXT_KEY]
-    if (!Predicate.isObject(headers) || Array.isArray(headers)) return Option.none()
+    if (!Predicate.isObject(headers)) return Option.none()
     const traceparent = getHeader(headers, "traceparent")
     const tracestate = getHeader(headers, "tracestate")
     const baggage = getHeader(headers, "baggage")

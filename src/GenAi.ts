@@ -342,7 +342,13 @@ const captureInput = Effect.fnUntraced(function*(
     )
   }
   if (options.toolDefinitions !== undefined) {
-    captured.tools = yield* captureContent(settings, budget, "tool_definitions", options.toolDefinitions, (tools) => tools)
+    captured.tools = yield* captureContent(
+      settings,
+      budget,
+      "tool_definitions",
+      options.toolDefinitions,
+      (tools) => tools
+    )
   }
 })
 
@@ -394,13 +400,15 @@ const withLlmSpanOptions = <A, E, R>(
       begin: (span) => {
         writeLlmCall(span, options, settings)
         if (!captures) return undefined
-        return loom ? recordLoomPrompt(span, options, settings, budget) : captureInput(options, settings, budget, captured)
+        return loom
+          ? recordLoomPrompt(span, options, settings, budget)
+          : captureInput(options, settings, budget, captured)
       },
       finish: (span, exit) => {
         const problem = readResponse(call, options.response, exit)
         if (call.response !== undefined) writeResponse(span, settings, call.response)
         if (!captures) {
-          if (exit._tag === "Failure") markSensitive(exit.cause)
+          if (exit._tag === "Failure") markSensitive(exit.cause, span)
           return problem
         }
         // Content comes last, so that an attribute limit drops it before anything else.
@@ -437,7 +445,11 @@ const readResponse = <A, E>(
     call.add(response(exit.value))
     return undefined
   } catch (error) {
-    return reportOnce(response, "withLlmSpan: the `response` function has thrown; the span goes without a response", error)
+    return reportOnce(
+      response,
+      "withLlmSpan: the `response` function has thrown; the span goes without a response",
+      error
+    )
   }
 }
 
@@ -548,7 +560,7 @@ export const annotateLlmResponse = (response: LlmResponse): Effect.Effect<void> 
 
 /** The convention wants an object; a bare value is wrapped. */
 const asObject = (key: string) => (value: unknown): unknown =>
-  value === undefined || (Predicate.isObject(value) && !Array.isArray(value)) ? value : { [key]: value }
+  value === undefined || Predicate.isObject(value) ? value : { [key]: value }
 
 const withToolSpanOptions = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -585,7 +597,7 @@ const withToolSpanOptions = <A, E, R>(
       },
       finish: (span, exit) => {
         if (exit._tag === "Failure") {
-          if (!captures) markSensitive(exit.cause)
+          if (!captures) markSensitive(exit.cause, span)
           return undefined
         }
         if (!captures || options.result === undefined) return undefined
@@ -659,36 +671,39 @@ export const withToolSpan: {
 export const withAgentSpan: {
   (options: AgentSpanOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, options: AgentSpanOptions): Effect.Effect<A, E, R>
-} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: AgentSpanOptions): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    if (isTracingOff(fiber)) return self
-    const settings = Context.get(fiber.context, GenAiSettings)
-    const start: Attributes = { [semconv.GEN_AI_OPERATION_NAME]: "invoke_agent" }
-    if (options.name !== undefined) start[semconv.GEN_AI_AGENT_NAME] = options.name
-    if (options.remote === true && options.provider !== undefined) {
-      start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
-    }
-    if (options.request?.model !== undefined) start[semconv.GEN_AI_REQUEST_MODEL] = options.request.model
-
-    return traced(self, {
-      name: options.name === undefined ? "invoke_agent" : `invoke_agent ${options.name}`,
-      kind: options.remote === true ? "client" : "internal",
-      start,
-      begin: (span) => {
-        setAttribute(span, semconv.GEN_AI_AGENT_DESCRIPTION, options.description)
-        // On an agent of this program, an id or version would name an instance, which the convention advises against.
-        if (options.remote === true) {
-          setAttribute(span, semconv.GEN_AI_AGENT_ID, options.id)
-          setAttribute(span, semconv.GEN_AI_AGENT_VERSION, options.version)
-        }
-        setAttribute(span, semconv.GEN_AI_CONVERSATION_ID, options.conversationId)
-        if (options.request !== undefined) writeRequest(span, options.request)
-        setAttributes(span, options.attributes)
-        return undefined
-      },
-      finish: (_, exit) => {
-        if (exit._tag === "Failure" && !capturesOnSpan(settings)) markSensitive(exit.cause)
-        return undefined
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: AgentSpanOptions): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      if (isTracingOff(fiber)) return self
+      const settings = Context.get(fiber.context, GenAiSettings)
+      const start: Attributes = { [semconv.GEN_AI_OPERATION_NAME]: "invoke_agent" }
+      if (options.name !== undefined) start[semconv.GEN_AI_AGENT_NAME] = options.name
+      if (options.remote === true && options.provider !== undefined) {
+        start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
       }
+      if (options.request?.model !== undefined) start[semconv.GEN_AI_REQUEST_MODEL] = options.request.model
+
+      return traced(self, {
+        name: options.name === undefined ? "invoke_agent" : `invoke_agent ${options.name}`,
+        kind: options.remote === true ? "client" : "internal",
+        start,
+        begin: (span) => {
+          setAttribute(span, semconv.GEN_AI_AGENT_DESCRIPTION, options.description)
+          // On an agent of this program, an id or version would name an instance, which the convention advises against.
+          if (options.remote === true) {
+            setAttribute(span, semconv.GEN_AI_AGENT_ID, options.id)
+            setAttribute(span, semconv.GEN_AI_AGENT_VERSION, options.version)
+          }
+          setAttribute(span, semconv.GEN_AI_CONVERSATION_ID, options.conversationId)
+          if (options.request !== undefined) writeRequest(span, options.request)
+          setAttributes(span, options.attributes)
+          return undefined
+        },
+        finish: (span, exit) => {
+          if (exit._tag === "Failure" && !capturesOnSpan(settings)) markSensitive(exit.cause, span)
+          return undefined
+        }
+      })
     })
-  }))
+)

@@ -238,5 +238,5 @@ export const captureContent = <A>(
     return Effect.isEffect(redacted) ? redacted : Effect.succeed(redacted)
   }).pipe(
     Effect.map((content) => content.value === undefined ? undefined : budget.print(content.value)),
-    Effect.catchCause(() => Effect.succeed(undefined))
+    Effect.catchCause(() => Effect.as(Effect.void, undefined))
   )

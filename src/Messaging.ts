@@ -147,15 +147,18 @@ const spanName = (options: MessagingOptions, type: OperationType): string =>
 export const withProducerSpan: {
   (options: MessagingOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R>
-} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) =>
-    isTracingOff(fiber) ? self : traced(self, {
-      name: spanName(options, "send"),
-      kind: "producer",
-      start: startAttributes(options, "send"),
-      begin: (span) => writeMessage(span, options, fiber)
-    })
-  ))
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) =>
+      isTracingOff(fiber) ? self : traced(self, {
+        name: spanName(options, "send"),
+        kind: "producer",
+        start: startAttributes(options, "send"),
+        begin: (span) => writeMessage(span, options, fiber)
+      })
+    )
+)
 
 /**
  * Runs an effect inside a span for a message that it processes.
@@ -194,24 +197,27 @@ export const withProducerSpan: {
 export const withConsumerSpan: {
   (options: MessagingOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R>
-} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    if (isTracingOff(fiber)) return self
-    const creation = fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
-    const ambient = creation === undefined
-      ? undefined
-      : propagatedSpan(Context.getOrUndefined(creation.annotations, AmbientSpan))
-    const linksCreation = options.relation === "link" && creation !== undefined
-    const linked = linksCreation ? creation : ambient
-    return traced(self, {
-      name: spanName(options, "process"),
-      kind: "consumer",
-      start: startAttributes(options, "process"),
-      ...(linked === undefined ? undefined : { links: [{ span: linked, attributes: {} }] }),
-      ...(linksCreation ? ambient === undefined ? { root: true } : { parent: ambient } : undefined),
-      begin: (span) => writeMessage(span, options, fiber)
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      if (isTracingOff(fiber)) return self
+      const creation = fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
+      const ambient = creation === undefined
+        ? undefined
+        : propagatedSpan(Context.getOrUndefined(creation.annotations, AmbientSpan))
+      const linksCreation = options.relation === "link" && creation !== undefined
+      const linked = linksCreation ? creation : ambient
+      return traced(self, {
+        name: spanName(options, "process"),
+        kind: "consumer",
+        start: startAttributes(options, "process"),
+        ...(linked === undefined ? undefined : { links: [{ span: linked, attributes: {} }] }),
+        ...(linksCreation ? ambient === undefined ? { root: true } : { parent: ambient } : undefined),
+        begin: (span) => writeMessage(span, options, fiber)
+      })
     })
-  }))
+)
 
 // =============================================================================
 // Handlers

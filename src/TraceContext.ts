@@ -94,6 +94,44 @@ export interface TraceHeaders {
 }
 
 // =============================================================================
+// Characters
+// =============================================================================
+
+// A table of character classes instead of regular expressions lets a header be read in one pass, so that what it costs
+// grows with its length alone, whatever a hostile peer puts in it.
+
+const OWS = 1
+const COMMA = 2
+const TRACESTATE_KEY = 4
+const TRACESTATE_VALUE = 8
+const TOKEN = 16
+const BAGGAGE_OCTET = 32
+const HEXADECIMAL = 64
+
+const CLASSES = Uint8Array.from({ length: 128 }, (_, code) => {
+  const char = String.fromCharCode(code)
+  return (/[ \t]/.test(char) ? OWS : 0) |
+    (char === "," ? COMMA : 0) |
+    (/[a-z0-9_\-*/@]/.test(char) ? TRACESTATE_KEY : 0) |
+    (/[^\x00-\x1f,=\x7f]/.test(char) ? TRACESTATE_VALUE : 0) |
+    (/[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(char) ? TOKEN : 0) |
+    (/[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]/.test(char) ? BAGGAGE_OCTET : 0) |
+    (/[0-9A-Fa-f]/.test(char) ? HEXADECIMAL : 0)
+})
+
+const isIn = (input: string, index: number, classes: number): boolean => {
+  const code = input.charCodeAt(index)
+  return code < 128 && (CLASSES[code] & classes) !== 0
+}
+
+/** Where the run of characters of these classes that begins at `start` ends. */
+const endOf = (input: string, start: number, classes: number): number => {
+  let end = start
+  while (end < input.length && isIn(input, end, classes)) end++
+  return end
+}
+
+// =============================================================================
 // traceparent
 // =============================================================================
 
@@ -116,23 +154,24 @@ export const FLAG_RANDOM = 0x02
 const DEFINED_FLAGS = FLAG_SAMPLED | FLAG_RANDOM
 
 const TRACEPARENT_LENGTH = 55
+/** Only a prohibitively large header may be refused (§3.2.4); a short one also cannot keep a large message in memory. */
+const TRACEPARENT_MAX_INPUT = 8192
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
 const INVALID_TRACE_ID = "0".repeat(32)
 const INVALID_SPAN_ID = "0".repeat(16)
-const TRACE_ID = /^[0-9a-f]{32}$/
-const SPAN_ID = /^[0-9a-f]{16}$/
+const TRACE_ID = /^(?!0{32}$)[0-9a-f]{32}$/
+const SPAN_ID = /^(?!0{16}$)[0-9a-f]{16}$/
 
-const SPACE = 0x20
-const TAB = 0x09
-const isOws = (code: number): boolean => code === SPACE || code === TAB
-
-/** `String.trim` would also take line breaks, which no header may hold. */
+/**
+ * An HTTP library strips the optional white space around a header, a message
+ * broker does not. `String.trim` would also take line breaks, which no header
+ * may hold.
+ */
 const trimOws = (input: string): string => {
-  let start = 0
+  const start = endOf(input, 0, OWS)
   let end = input.length
-  while (start < end && isOws(input.charCodeAt(start))) start++
-  while (end > start && isOws(input.charCodeAt(end - 1))) end--
-  return start === 0 && end === input.length ? input : input.slice(start, end)
+  while (end > start && isIn(input, end - 1, OWS)) end--
+  return input.slice(start, end)
 }
 
 /**
@@ -143,17 +182,17 @@ const trimOws = (input: string): string => {
  * @since 0.1.0
  */
 export const isValidSpanIdentity = (span: { readonly traceId: string; readonly spanId: string }): boolean =>
-  TRACE_ID.test(span.traceId) && span.traceId !== INVALID_TRACE_ID &&
-  SPAN_ID.test(span.spanId) && span.spanId !== INVALID_SPAN_ID
+  TRACE_ID.test(span.traceId) && SPAN_ID.test(span.spanId)
 
 /**
  * Reads a `traceparent` header (Trace Context Level 2, §3.2).
  *
  * **Details**
  *
- * A version above `00` is read by position, as §4.3 asks, so that a trace
- * survives a peer that speaks a later version. Undefined flag bits are dropped.
- * Returns `undefined` for anything that is not a valid header.
+ * A version above `00` is read by position, as §3.2.4 asks, so that a trace
+ * survives a peer that speaks a later version. White space around the header is
+ * ignored, undefined flag bits are dropped. Returns `undefined` for anything
+ * that is not a valid header.
  *
  * **Example** (Reading a header)
  *
@@ -168,7 +207,8 @@ export const isValidSpanIdentity = (span: { readonly traceId: string; readonly s
  * @since 0.1.0
  */
 export const parseTraceparent = (header: string): Traceparent | undefined => {
-  const input = trimOws(header)
+  if (header.length > TRACEPARENT_MAX_INPUT) return undefined
+  const input = header.length === TRACEPARENT_LENGTH ? header : trimOws(header)
   if (input.length < TRACEPARENT_LENGTH) return undefined
   const match = TRACEPARENT.exec(input.length === TRACEPARENT_LENGTH ? input : input.slice(0, TRACEPARENT_LENGTH))
   if (match === null || match[1] === "ff") return undefined
@@ -176,6 +216,8 @@ export const parseTraceparent = (header: string): Traceparent | undefined => {
   const traceId = match[2]
   const spanId = match[3]
   if (traceId === INVALID_TRACE_ID || spanId === INVALID_SPAN_ID) return undefined
+  // For a later version §3.2.4 names the sampled bit alone. The random bit is kept as well: it says something of the
+  // trace id, which stays, and §3.2.2.5.2 forbids to unset it while the id stays.
   return { traceId, spanId, traceFlags: parseInt(match[4], 16) & DEFINED_FLAGS }
 }
 
@@ -193,40 +235,71 @@ export const formatTraceparent = (self: Traceparent): string =>
 // =============================================================================
 
 const TRACESTATE_MAX_MEMBERS = 32
-/** The longest header that 32 members of the greatest length can make, with room for optional white space. */
+const TRACESTATE_MAX_TEXT = 256
+/** Twice the longest header that 32 members can make: the rest is optional white space and empty members. */
 const TRACESTATE_MAX_INPUT = 32 * 1024
-/** §3.3.1.5 asks for at least 512 characters; this is what an HTTP server commonly accepts in one header. */
+/** §3.3.3.1 asks for at least 512 characters; this is what HTTP servers commonly accept in one header. */
 const TRACESTATE_MAX_OUTPUT = 8192
 const TRACESTATE_LARGE_MEMBER = 128
-const TRACESTATE_KEY = /^[a-z0-9][a-z0-9_\-*/@]{0,255}$/
-const TRACESTATE_VALUE = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/
 
-const parseTracestateMembers = (header: string): Array<readonly [key: string, value: string]> | undefined => {
+/** Where the key that begins at `start` ends, or -1 when it is none (§3.3.2.2.1). */
+const tracestateKeyEnd = (input: string, start: number): number => {
+  const end = endOf(input, start, TRACESTATE_KEY)
+  if (end === start || end - start > TRACESTATE_MAX_TEXT) return -1
+  const first = input.charCodeAt(start)
+  return first >= 0x61 || (first >= 0x30 && first <= 0x39) ? end : -1
+}
+
+/** Where the value that begins at `start` ends, or -1 when it is none. Leading spaces are part of it, trailing ones are not (§3.3.2.2.2). */
+const tracestateValueEnd = (input: string, start: number): number => {
+  let end = endOf(input, start, TRACESTATE_VALUE)
+  while (end > start && isIn(input, end - 1, OWS)) end--
+  return end === start || end - start > TRACESTATE_MAX_TEXT ? -1 : end
+}
+
+/** Whether a header can be passed on as it is, which is the common case and needs no copy of anything. */
+const isCanonicalTracestate = (header: string): boolean => {
+  if (header.length > TRACESTATE_MAX_OUTPUT) return false
+  let start = 0
+  for (let count = 0; count < TRACESTATE_MAX_MEMBERS; count++) {
+    const keyEnd = tracestateKeyEnd(header, start)
+    if (keyEnd < 0 || header[keyEnd] !== "=") return false
+    const end = tracestateValueEnd(header, keyEnd + 1)
+    if (end < 0) return false
+    if (end === header.length) return true
+    // A value holds neither "," nor "=", so this can only be another member of the same key.
+    if (header[end] !== "," || header.includes(`,${header.slice(start, keyEnd)}=`, end)) return false
+    start = end + 1
+  }
+  return false
+}
+
+/** The members of a header, each as `key=value`. */
+const parseTracestateMembers = (header: string): ReadonlyArray<string> | undefined => {
   if (header.length > TRACESTATE_MAX_INPUT) return undefined
-  const members: Array<readonly [string, string]> = []
-  for (const part of header.split(",")) {
-    const member = trimOws(part)
-    if (member === "") continue
-    const equals = member.indexOf("=")
-    if (equals < 1) return undefined
-    const key = member.slice(0, equals)
-    const value = member.slice(equals + 1)
-    if (!TRACESTATE_KEY.test(key) || !TRACESTATE_VALUE.test(value)) return undefined
-    // The left-most member is the newest, so a later one of the same key is stale.
-    if (members.some((other) => other[0] === key)) continue
-    members.push([key, value])
-    if (members.length > TRACESTATE_MAX_MEMBERS) return undefined
+  const members: Array<string> = []
+  let count = 0
+  let start = endOf(header, 0, OWS | COMMA)
+  while (start < header.length) {
+    const keyEnd = tracestateKeyEnd(header, start)
+    if (keyEnd < 0 || header[keyEnd] !== "=") return undefined
+    const end = tracestateValueEnd(header, keyEnd + 1)
+    if (end < 0 || ++count > TRACESTATE_MAX_MEMBERS) return undefined
+    const next = endOf(header, end, OWS)
+    if (next < header.length && header[next] !== ",") return undefined
+    // The left-most member is the newest, so a later one of the same key is stale (§3.3.3).
+    const key = header.slice(start, keyEnd + 1)
+    if (!members.some((member) => member.startsWith(key))) members.push(header.slice(start, end))
+    start = endOf(header, next, OWS | COMMA)
   }
   return members
 }
 
-const formatTracestateMembers = (members: ReadonlyArray<readonly [string, string]>): string =>
-  truncateTracestate(members.map(([key, value]) => `${key}=${value}`))
-
-const truncateTracestate = (members: ReadonlyArray<string>): string => {
+/** Joins members, leaving out whole ones as §3.3.3.1 asks: large ones first, then from the right. */
+const formatTracestateMembers = (members: ReadonlyArray<string>): string => {
   const header = members.join(",")
-  if (header.length <= TRACESTATE_MAX_OUTPUT) return header
   let excess = header.length - TRACESTATE_MAX_OUTPUT
+  if (excess <= 0) return header
   const kept = members.slice()
   for (let i = kept.length - 1; i >= 0 && excess > 0; i--) {
     if (kept[i].length > TRACESTATE_LARGE_MEMBER) {
@@ -234,7 +307,7 @@ const truncateTracestate = (members: ReadonlyArray<string>): string => {
       kept.splice(i, 1)
     }
   }
-  while (excess > 0 && kept.length > 0) excess -= kept.pop()!.length + 1
+  while (excess > 0) excess -= kept.pop()!.length + 1
   return kept.join(",")
 }
 
@@ -244,59 +317,65 @@ const truncateTracestate = (members: ReadonlyArray<string>): string => {
  *
  * **Details**
  *
- * Optional white space and empty members go. One invalid member, or more than
- * 32, discards the whole header. A header above 8,192 characters loses whole
- * members: those above 128 characters first, then from the right.
+ * Optional white space and empty members go; of members with the same key the
+ * left-most stays. One invalid member, or more than 32, discards the whole
+ * header. A header above 8,192 characters loses whole members: those above 128
+ * characters first, then from the right.
  *
  * @category decoding
  * @since 0.1.0
  */
 export const parseTracestate = (header: string): string | undefined => {
+  if (isCanonicalTracestate(header)) return header
   const members = parseTracestateMembers(header)
-  if (members === undefined || members.length === 0) return undefined
-  return formatTracestateMembers(members)
+  return members === undefined || members.length === 0 ? undefined : formatTracestateMembers(members)
 }
 
 /**
  * A `tracestate` with the interface that OpenTelemetry's API expects of one:
  * immutable, newest member first.
  *
+ * **Details**
+ *
+ * A header that is invalid makes an empty one.
+ *
  * @category models
  * @since 0.1.0
  */
 export class TraceState {
+  /** The header in its canonical form. Empty when there is no member. */
   readonly header: string
-  private members: ReadonlyArray<readonly [string, string]> | undefined
 
   constructor(header: string) {
-    this.header = header
+    this.header = parseTracestate(header) ?? ""
   }
 
-  private entries(): ReadonlyArray<readonly [string, string]> {
-    return this.members ??= parseTracestateMembers(this.header) ?? []
+  private members(): ReadonlyArray<string> {
+    return this.header === "" ? [] : this.header.split(",")
+  }
+
+  private membersWithout(key: string): ReadonlyArray<string> {
+    return this.members().filter((member) => !member.startsWith(`${key}=`))
   }
 
   /** The value of a key, if there is one. */
   get(key: string): string | undefined {
-    return this.entries().find((member) => member[0] === key)?.[1]
+    return this.members().find((member) => member.startsWith(`${key}=`))?.slice(key.length + 1)
   }
 
-  /** Adds or moves a member to the front. An invalid key or value changes nothing. */
+  /** Adds or moves a member to the front. An invalid key or value changes nothing; a 33rd member pushes out the last. */
   set(key: string, value: string): TraceState {
-    if (!TRACESTATE_KEY.test(key) || !TRACESTATE_VALUE.test(value)) return this
-    const rest = this.entries().filter((member) => member[0] !== key)
-    return new TraceState(
-      formatTracestateMembers([[key, value] as const, ...rest].slice(0, TRACESTATE_MAX_MEMBERS))
-    )
+    if (tracestateKeyEnd(key, 0) !== key.length || tracestateValueEnd(value, 0) !== value.length) return this
+    const members = [`${key}=${value}`, ...this.membersWithout(key)]
+    return new TraceState(formatTracestateMembers(members.slice(0, TRACESTATE_MAX_MEMBERS)))
   }
 
   /** Removes a member. */
   unset(key: string): TraceState {
-    const rest = this.entries().filter((member) => member[0] !== key)
-    return rest.length === this.entries().length ? this : new TraceState(formatTracestateMembers(rest))
+    return new TraceState(this.membersWithout(key).join(","))
   }
 
-  /** The header. */
+  /** The header in its canonical form. */
   serialize(): string {
     return this.header
   }
@@ -306,95 +385,135 @@ export class TraceState {
 // baggage
 // =============================================================================
 
-const BAGGAGE_MAX_INPUT = 64 * 1024
 const BAGGAGE_MAX_MEMBERS = 180
 const BAGGAGE_MAX_OUTPUT = 8192
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-const BAGGAGE_VALUE = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$/
-/** What must be percent-encoded in a value: all but `baggage-octet`, and `%` itself. */
-const BAGGAGE_ESCAPE = /[^\x21\x23\x24\x26-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+/g
+/**
+ * The longest header that can be printed in the 8,192 bytes which always travel
+ * on: one that has every octet percent-encoded. Within it one member may be as
+ * long as all.
+ */
+const BAGGAGE_MAX_INPUT = 3 * BAGGAGE_MAX_OUTPUT
 
+const PERCENT = 0x25
+const HEX_DIGITS = "0123456789ABCDEF"
+// `ignoreBOM` keeps a leading U+FEFF, which is a character of the value like any other.
+const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+const utf8Encoder = new TextEncoder()
+
+/**
+ * Bytes that are no UTF-8 become U+FFFD (Baggage, §3.3.1.3). A `%` without two
+ * digits after it encodes no byte, so it stays as it is, and leaves as `%25`.
+ */
 const percentDecode = (input: string): string => {
   if (!input.includes("%")) return input
-  try {
-    return decodeURIComponent(input)
-  } catch {
-    return percentDecodeLossy(input)
-  }
-}
-
-const utf8 = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true })
-
-/** Invalid UTF-8 becomes U+FFFD (Baggage, §3.3.1.3); a `%` without two digits after it stays as it is. */
-const percentDecodeLossy = (input: string): string => {
   const bytes = new Uint8Array(input.length)
   let length = 0
   for (let i = 0; i < input.length; i++) {
-    const hex = input[i] === "%" ? input.slice(i + 1, i + 3) : ""
-    if (/^[0-9A-Fa-f]{2}$/.test(hex)) {
-      bytes[length++] = parseInt(hex, 16)
+    const code = input.charCodeAt(i)
+    if (code === PERCENT && isIn(input, i + 1, HEXADECIMAL) && isIn(input, i + 2, HEXADECIMAL)) {
+      bytes[length++] = hexValue(input.charCodeAt(i + 1)) << 4 | hexValue(input.charCodeAt(i + 2))
       i += 2
     } else {
-      bytes[length++] = input.charCodeAt(i)
+      bytes[length++] = code
     }
   }
-  return utf8.decode(bytes.subarray(0, length))
+  return utf8Decoder.decode(bytes.subarray(0, length))
 }
 
-const percentEncode = (input: string): string =>
-  input.replace(BAGGAGE_ESCAPE, (match) => encodeURIComponent(match.toWellFormed()))
+/** The low four bits of `0`-`9`, of `A`-`F` and `a`-`f` plus nine. */
+const hexValue = (code: number): number => (code & 0x0f) + (code > 0x39 ? 9 : 0)
 
-const parseBaggageProperty = (input: string): BaggageProperty | undefined => {
-  const property = trimOws(input)
-  const equals = property.indexOf("=")
-  const key = equals < 0 ? property : trimOws(property.slice(0, equals))
-  if (!TOKEN.test(key)) return undefined
-  if (equals < 0) return { key }
-  const value = trimOws(property.slice(equals + 1))
-  return BAGGAGE_VALUE.test(value) ? { key, value: percentDecode(value) } : undefined
-}
-
-const parseBaggageMember = (input: string): BaggageMember | undefined => {
-  const parts = input.split(";")
-  const equals = parts[0].indexOf("=")
-  if (equals < 0) return undefined
-  const key = trimOws(parts[0].slice(0, equals))
-  const value = trimOws(parts[0].slice(equals + 1))
-  if (!TOKEN.test(key) || !BAGGAGE_VALUE.test(value)) return undefined
-  if (parts.length === 1) return { key, value: percentDecode(value) }
-  const properties: Array<BaggageProperty> = []
-  for (let i = 1; i < parts.length; i++) {
-    const property = parseBaggageProperty(parts[i])
-    if (property === undefined) return undefined
-    properties.push(property)
+/**
+ * Encodes what must be encoded and nothing else, so that a header that was
+ * received within the limits is sent within them. An unpaired surrogate becomes
+ * U+FFFD.
+ */
+const percentEncode = (input: string): string => {
+  if (endOf(input, 0, BAGGAGE_OCTET) === input.length && !input.includes("%")) return input
+  const bytes = utf8Encoder.encode(input)
+  const out = new Uint8Array(bytes.length * 3)
+  let length = 0
+  for (const byte of bytes) {
+    if (byte < 128 && byte !== PERCENT && (CLASSES[byte] & BAGGAGE_OCTET) !== 0) {
+      out[length++] = byte
+    } else {
+      out[length++] = PERCENT
+      out[length++] = HEX_DIGITS.charCodeAt(byte >> 4)
+      out[length++] = HEX_DIGITS.charCodeAt(byte & 0x0f)
+    }
   }
-  return { key, value: percentDecode(value), properties }
+  return utf8Decoder.decode(out.subarray(0, length))
 }
 
 /**
- * Reads a `baggage` header (W3C Baggage, §3.3). A member that breaks the
- * grammar costs that member only; order and repeated keys are kept.
+ * Reads a `baggage` header (W3C Baggage, §3.3).
+ *
+ * **Details**
+ *
+ * A member that breaks the grammar costs that member only; order and repeated
+ * keys are kept. Keys are taken as they are, values are percent-decoded. Whole
+ * members beyond the first 180, or beyond 24,576 characters, are left out.
  *
  * @category decoding
  * @since 0.1.0
  */
 export const parseBaggage = (header: string): ReadonlyArray<BaggageMember> => {
-  const input = header.length > BAGGAGE_MAX_INPUT ? header.slice(0, header.lastIndexOf(",", BAGGAGE_MAX_INPUT)) : header
+  const input = header.length <= BAGGAGE_MAX_INPUT
+    ? header
+    : header.slice(0, Math.max(0, header.lastIndexOf(",", BAGGAGE_MAX_INPUT)))
   const members: Array<BaggageMember> = []
-  for (const part of input.split(",")) {
-    if (part.length > BAGGAGE_MAX_INPUT) continue
-    const member = parseBaggageMember(part)
-    if (member !== undefined && members.push(member) === BAGGAGE_MAX_MEMBERS) break
+  let at = 0
+  while (at < input.length && members.length < BAGGAGE_MAX_MEMBERS) {
+    const start = endOf(input, at, OWS | COMMA)
+    const keyEnd = endOf(input, start, TOKEN)
+    at = endOf(input, keyEnd, OWS)
+    if (keyEnd > start && input[at] === "=") {
+      const valueStart = endOf(input, at + 1, OWS)
+      const valueEnd = endOf(input, valueStart, BAGGAGE_OCTET)
+      const properties: Array<BaggageProperty> = []
+      at = parseBaggageProperties(input, endOf(input, valueEnd, OWS), properties)
+      if (at === input.length || input[at] === ",") {
+        const key = input.slice(start, keyEnd)
+        const value = percentDecode(input.slice(valueStart, valueEnd))
+        members.push(properties.length === 0 ? { key, value } : { key, value, properties })
+      }
+    }
+    while (at < input.length && input[at] !== ",") at++
   }
   return members
 }
 
+/** Adds the properties that begin at `start` and returns where they end. An empty one says nothing and is skipped. */
+const parseBaggageProperties = (input: string, start: number, properties: Array<BaggageProperty>): number => {
+  let at = start
+  while (input[at] === ";") {
+    const keyStart = endOf(input, at + 1, OWS)
+    const keyEnd = endOf(input, keyStart, TOKEN)
+    at = endOf(input, keyEnd, OWS)
+    if (keyEnd === keyStart) continue
+    const key = input.slice(keyStart, keyEnd)
+    if (input[at] === "=") {
+      const valueStart = endOf(input, at + 1, OWS)
+      const valueEnd = endOf(input, valueStart, BAGGAGE_OCTET)
+      properties.push({ key, value: percentDecode(input.slice(valueStart, valueEnd)) })
+      at = endOf(input, valueEnd, OWS)
+    } else {
+      properties.push({ key })
+    }
+  }
+  return at
+}
+
+const isToken = (input: string): boolean => input !== "" && endOf(input, 0, TOKEN) === input.length
+
+/** A member cannot travel in part (§3.3.2), so one key that cannot be expressed leaves out all of it. */
 const formatBaggageMember = (member: BaggageMember): string | undefined => {
-  if (!TOKEN.test(member.key)) return undefined
+  if (!isToken(member.key)) return undefined
   let out = `${member.key}=${percentEncode(member.value)}`
-  for (const property of member.properties ?? []) {
-    if (!TOKEN.test(property.key)) continue
-    out += property.value === undefined ? `;${property.key}` : `;${property.key}=${percentEncode(property.value)}`
+  if (member.properties === undefined) return out
+  for (const { key, value } of member.properties) {
+    if (!isToken(key)) return undefined
+    out += value === undefined ? `;${key}` : `;${key}=${percentEncode(value)}`
   }
   return out
 }
@@ -418,8 +537,8 @@ export const formatBaggage = (members: ReadonlyArray<BaggageMember>): string | u
   for (const member of members) {
     const formatted = formatBaggageMember(member)
     if (formatted === undefined) continue
-    const length = out.length + formatted.length + (count > 0 ? 1 : 0)
-    if (length > BAGGAGE_MAX_OUTPUT) continue
+    // All of it is ASCII, so characters are bytes.
+    if (out.length + formatted.length + (count > 0 ? 1 : 0) > BAGGAGE_MAX_OUTPUT) continue
     out = count === 0 ? formatted : `${out},${formatted}`
     if (++count === BAGGAGE_MAX_MEMBERS) break
   }
@@ -436,36 +555,41 @@ export const formatBaggage = (members: ReadonlyArray<BaggageMember>): string | u
  * **Details**
  *
  * `tracestate` is read only beside a valid `traceparent` (Trace Context
- * Level 2, §4.3); a bad `tracestate` or `baggage` leaves `traceparent` alone.
+ * Level 2, §3.3); a bad `tracestate` or `baggage` leaves `traceparent` alone.
  *
  * @category decoding
  * @since 0.1.0
  */
 export const parseTraceHeaders = (headers: TraceHeaders): Option.Option<RemoteContext> => {
+  const context: { traceparent?: Traceparent; tracestate?: string; baggage?: ReadonlyArray<BaggageMember> } = {}
   const traceparent = headers.traceparent === undefined ? undefined : parseTraceparent(headers.traceparent)
-  const tracestate = traceparent === undefined || headers.tracestate === undefined
-    ? undefined
-    : parseTracestate(headers.tracestate)
+  if (traceparent !== undefined) {
+    context.traceparent = traceparent
+    const tracestate = headers.tracestate === undefined ? undefined : parseTracestate(headers.tracestate)
+    if (tracestate !== undefined) context.tracestate = tracestate
+  }
   const baggage = headers.baggage === undefined ? [] : parseBaggage(headers.baggage)
-  if (traceparent === undefined && baggage.length === 0) return Option.none()
-  return Option.some({
-    ...(traceparent === undefined ? undefined : { traceparent }),
-    ...(tracestate === undefined ? undefined : { tracestate }),
-    ...(baggage.length === 0 ? undefined : { baggage })
-  })
+  if (baggage.length > 0) context.baggage = baggage
+  return traceparent === undefined && baggage.length === 0 ? Option.none() : Option.some(context)
 }
 
 /**
  * Prints a context as headers. An empty header is left out.
+ *
+ * **Details**
+ *
+ * A context may come from anywhere, so it is checked again: what is not valid
+ * is left out, and nothing in it can put a line break into a header.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const formatTraceHeaders = (context: RemoteContext): TraceHeaders => {
   const headers: { traceparent?: string; tracestate?: string; baggage?: string } = {}
-  if (context.traceparent !== undefined) {
+  if (context.traceparent !== undefined && isValidSpanIdentity(context.traceparent)) {
     headers.traceparent = formatTraceparent(context.traceparent)
-    if (context.tracestate !== undefined && context.tracestate !== "") headers.tracestate = context.tracestate
+    const tracestate = context.tracestate === undefined ? undefined : parseTracestate(context.tracestate)
+    if (tracestate !== undefined) headers.tracestate = tracestate
   }
   const baggage = context.baggage === undefined ? undefined : formatBaggage(context.baggage)
   if (baggage !== undefined) headers.baggage = baggage

@@ -50,8 +50,6 @@ const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
   Predicate.hasProperty(input, "payload") && Predicate.hasProperty(input, "traceContext") &&
   Option.isOption(input.traceContext)
 
-const isRecord = (input: unknown): input is Record<string, unknown> => Predicate.isObject(input) && !Array.isArray(input)
-
 /** Whether a payload's encoded side names the context's key itself, and so wants to see it. */
 const declaresContextKey = (ast: SchemaAST.AST): boolean =>
   SchemaAST.isObjects(ast) && ast.propertySignatures.some((property) => property.name === TRACE_CONTEXT_KEY)
@@ -116,9 +114,9 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
   const keepsContext = declaresContextKey(encodedAst)
   const ignoresContext = ignoresContextKey(encodedAst)
 
-  const schema = Schema.declare<S["Encoded"] & TraceCarrier>(isRecord as Predicate.Refinement<unknown, any>, {
-    expected: "object"
-  }).pipe(
+  // That it is an object is all there is to check here: the payload's schema does the rest.
+  const isWire = (input: unknown): input is S["Encoded"] & TraceCarrier => Predicate.isObject(input)
+  const schema = Schema.declare<S["Encoded"] & TraceCarrier>(isWire, { expected: "object" }).pipe(
     Schema.decodeTo(
       Schema.declare<TracedMessage<S["Type"]>>(isTracedMessage, { identifier: "TracedMessage" }),
       {
@@ -132,9 +130,11 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
         }),
         encode: SchemaGetter.transformEffect((message: TracedMessage<S["Type"]>, options) =>
           Effect.flatMapEager(encodePayload(message.payload, options), (encoded) => {
-            if (!isRecord(encoded)) {
+            if (!Predicate.isObject(encoded)) {
               return Effect.fail(
-                new SchemaIssue.InvalidValue({ message: "Expected the payload of a traced message to encode to an object" })
+                new SchemaIssue.InvalidValue({
+                  message: "Expected the payload of a traced message to encode to an object"
+                })
               )
             }
             return Effect.succeed(

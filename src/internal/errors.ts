@@ -2,6 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import type * as Tracer from "effect/Tracer"
+import { isLiveSpan, LiveSpanTypeId } from "./liveSpan.ts"
 
 const OTHER = "_OTHER"
 
@@ -53,30 +55,82 @@ export const errorType = (cause: Cause.Cause<unknown>): string | undefined => {
 // while content is off is remembered for as long as it lives, and no longer.
 const sensitive = new WeakSet<object>()
 
-/** Remembers that nothing but the type of these errors may be recorded. */
-export const markSensitive = (cause: Cause.Cause<unknown>): void => {
+const MAX_DEPTH = 8
+const MAX_TEXTS = 16
+
+/** What an error wraps: its cause, its reason, the errors that it aggregates. */
+const innerErrors = (error: object): ReadonlyArray<unknown> => [
+  ...(Predicate.hasProperty(error, "cause") ? [error.cause] : []),
+  ...(Predicate.hasProperty(error, "reason") ? [error.reason] : []),
+  ...(error instanceof AggregateError ? error.errors : [])
+]
+
+const thrownBy = (reason: Cause.Fail<unknown> | Cause.Die): unknown =>
+  reason._tag === "Fail" ? reason.error : reason.defect
+
+const collectTexts = (error: unknown, depth: number, texts: Array<string>): void => {
+  if (depth > MAX_DEPTH || texts.length >= MAX_TEXTS) return
+  if (Predicate.isString(error)) texts.push(error)
+  if (!Predicate.isObjectOrArray(error)) return
+  if (Predicate.hasProperty(error, "message") && Predicate.isString(error.message)) texts.push(error.message)
+  for (const inner of innerErrors(error)) collectTexts(inner, depth + 1, texts)
+}
+
+/**
+ * Remembers that nothing but the type of these errors may be recorded, on the
+ * span that they leave and on every span around it. The errors are known again
+ * by identity, wrapped or not; around the span also by their text, since a
+ * program may copy that into an error of its own.
+ *
+ * @internal
+ */
+export const markSensitive = (cause: Cause.Cause<unknown>, span: Tracer.Span): void => {
+  const texts: Array<string> = []
   for (const reason of cause.reasons) {
     if (reason._tag === "Interrupt") continue
     // The reason itself stands for an error that is no object.
     sensitive.add(reason)
-    const error = reason._tag === "Fail" ? reason.error : reason.defect
+    const error = thrownBy(reason)
     if (Predicate.isObjectOrArray(error)) sensitive.add(error)
+    try {
+      collectTexts(error, 0, texts)
+    } catch {
+      // An error that cannot be read cannot be quoted either.
+    }
+  }
+  const quotable = texts.filter((text) => text !== "")
+  if (quotable.length === 0) return
+  let ancestor = Option.getOrUndefined(span.parent)
+  while (ancestor?._tag === "Span") {
+    if (isLiveSpan(ancestor)) ancestor[LiveSpanTypeId](quotable)
+    ancestor = Option.getOrUndefined(ancestor.parent)
   }
 }
 
-const MAX_DEPTH = 8
+const isSensitiveError = (error: unknown, depth: number): boolean =>
+  Predicate.isObjectOrArray(error) && depth <= MAX_DEPTH &&
+  (sensitive.has(error) || innerErrors(error).some((inner) => isSensitiveError(inner, depth + 1)))
 
-const isSensitiveError = (error: unknown, depth: number): boolean => {
-  if (!Predicate.isObjectOrArray(error) || depth > MAX_DEPTH) return false
-  if (sensitive.has(error)) return true
-  if (Predicate.hasProperty(error, "cause") && isSensitiveError(error.cause, depth + 1)) return true
-  if (Predicate.hasProperty(error, "reason") && isSensitiveError(error.reason, depth + 1)) return true
-  return error instanceof AggregateError && error.errors.some((inner) => isSensitiveError(inner, depth + 1))
+/** A text too short to tell anything by counts only when it is the whole message. */
+const MIN_QUOTE = 8
+
+const quotes = (error: unknown, hidden: ReadonlyArray<string>): boolean => {
+  const texts: Array<string> = []
+  collectTexts(error, 0, texts)
+  return texts.some((text) =>
+    hidden.some((quote) => text === quote || (quote.length >= MIN_QUOTE && text.includes(quote)))
+  )
 }
 
-/** Whether a cause holds, or wraps, an error of which only the type may be recorded. */
-export const isSensitive = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.some((reason) =>
-    reason._tag !== "Interrupt" &&
-    (sensitive.has(reason) || isSensitiveError(reason._tag === "Fail" ? reason.error : reason.defect, 0))
-  )
+/**
+ * Whether only the type of a cause's errors may be recorded: one of them is
+ * remembered, wraps a remembered one, or quotes one of the hidden texts.
+ *
+ * @internal
+ */
+export const isSensitive = (cause: Cause.Cause<unknown>, hidden: ReadonlyArray<string> | undefined): boolean =>
+  cause.reasons.some((reason) => {
+    if (reason._tag === "Interrupt") return false
+    const error = thrownBy(reason)
+    return sensitive.has(reason) || isSensitiveError(error, 0) || (hidden !== undefined && quotes(error, hidden))
+  })

@@ -14,11 +14,12 @@ import * as Tracer from "effect/Tracer"
 import { FLAG_RANDOM, FLAG_SAMPLED } from "../TraceContext.ts"
 import type { InstrumentationScope } from "../Tracing.ts"
 import { errorType, isSensitive } from "./errors.ts"
+import { type LiveSpanLike, LiveSpanTypeId } from "./liveSpan.ts"
 import { noopTracer } from "./noopTracer.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
 import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
-import { LiveSpanTypeId, StartAttributes } from "./startAttributes.ts"
+import { StartAttributes } from "./startAttributes.ts"
 
 type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
 
@@ -98,10 +99,9 @@ const isLeftOut = (options: SpanOptions): boolean => {
   return parent === undefined || parent.sampled || (parent instanceof LiveSpan && parent.leftOut)
 }
 
-class LiveSpan implements Tracer.Span {
+class LiveSpan implements LiveSpanLike {
   readonly _tag = "Span"
   readonly [OtelSpanTypeId] = OtelSpanTypeId
-  readonly [LiveSpanTypeId] = LiveSpanTypeId
   readonly name: string
   readonly kind: Tracer.SpanKind
   readonly annotations: Context.Context<never>
@@ -116,6 +116,7 @@ class LiveSpan implements Tracer.Span {
   status: Tracer.SpanStatus
   private readonly parentContext: Otel.Context
   private childContext: Otel.Context | undefined = undefined
+  private hiddenTexts: ReadonlyArray<string> | undefined = undefined
 
   constructor(tracer: Otel.Tracer, options: SpanOptions, marksRandomIds: boolean) {
     const active = Otel.context.active()
@@ -153,6 +154,10 @@ class LiveSpan implements Tracer.Span {
       // `Reflect.set`, since another vendor's span context may be frozen.
       Reflect.set(spanContext, "traceFlags", spanContext.traceFlags | FLAG_RANDOM)
     }
+  }
+
+  [LiveSpanTypeId](texts: ReadonlyArray<string>): void {
+    this.hiddenTexts = this.hiddenTexts === undefined ? texts : [...this.hiddenTexts, ...texts]
   }
 
   get otelContext(): Otel.Context {
@@ -207,7 +212,7 @@ class LiveSpan implements Tracer.Span {
       return
     }
     this.span.setAttribute("error.type", type)
-    if (isSensitive(cause)) {
+    if (isSensitive(cause, this.hiddenTexts)) {
       this.span.setStatus({ code: Otel.SpanStatusCode.ERROR })
       this.span.addEvent("exception", { "exception.type": type }, time)
       return

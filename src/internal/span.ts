@@ -3,8 +3,9 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
 import { errorType } from "./errors.ts"
+import { isLiveSpan } from "./liveSpan.ts"
 import * as semconv from "./semconv.ts"
-import { type Attributes, LiveSpanTypeId, StartAttributes } from "./startAttributes.ts"
+import { type Attributes, StartAttributes } from "./startAttributes.ts"
 
 /** Writes an attribute, unless there is nothing to write. */
 export const setAttribute = (span: Tracer.Span, key: string, value: unknown): void => {
@@ -55,7 +56,7 @@ export const traced = <A, E, R>(self: Effect.Effect<A, E, R>, spec: SpanSpec<A, 
       ...(spec.root === true ? { root: true } : undefined)
     },
     (span) => {
-      const isLive = LiveSpanTypeId in span
+      const isLive = isLiveSpan(span)
       if (!isLive) setAttributes(span, spec.start)
       const begin = spec.begin?.(span)
       // `R` may hold `ParentSpan`, which is provided here and yet must stay as the caller wrote it.

@@ -14,6 +14,3 @@ export type Attributes = Record<string, AttributeValue>
  * @internal
  */
 export const StartAttributes = Context.Service<"StartAttributes", Attributes>("loom-tracing/StartAttributes")
-
-/** The mark of a span whose tracer has taken the start attributes, and that records errors by itself. */
-export const LiveSpanTypeId = "~loom-tracing/LiveSpan"

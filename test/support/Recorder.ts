@@ -1,8 +1,7 @@
 /** The live layer with its spans kept in memory, through the real SDK. */
-import { SpanKind, SpanStatusCode } from "@opentelemetry/api"
-import type { ReadableSpan, Sampler } from "@opentelemetry/sdk-trace-base"
-import { InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { assert } from "@effect/vitest"
+import { SpanKind, SpanStatusCode } from "@opentelemetry/api"
+import type { ReadableSpan, Sampler, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Effect, Layer } from "effect"
 import { type GenAiSettings, makeTracingLive } from "loom-tracing"
 
@@ -14,35 +13,34 @@ export interface RecorderOptions {
 }
 
 export const make = (options: RecorderOptions = {}) => {
-  const exporter = new InMemorySpanExporter()
+  const spans: Array<ReadableSpan> = []
+  const processor: SpanProcessor = {
+    onStart() {},
+    onEnd(span) {
+      spans.push(span)
+    },
+    forceFlush: () => Promise.resolve(),
+    shutdown: () => Promise.resolve()
+  }
   const layer = Layer.orDie(makeTracingLive({
     exporter: "none",
-    spanProcessors: [new SimpleSpanProcessor(exporter)],
-    ...(options.sampler === undefined ? {} : { sampler: options.sampler }),
-    ...(options.genAi === undefined ? {} : { genAi: options.genAi })
+    spanProcessors: [processor],
+    sampler: options.sampler,
+    genAi: options.genAi
   })).pipe(
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(options.env ?? {})))
   )
-  let finished: ReadonlyArray<ReadableSpan> = []
   return {
     layer,
     /** The spans that have ended, in that order. */
-    get spans(): ReadonlyArray<ReadableSpan> {
-      // The exporter forgets its spans when the layer is released.
-      const spans = exporter.getFinishedSpans()
-      if (spans.length > 0) finished = spans.slice()
-      return finished
-    },
+    spans: spans as ReadonlyArray<ReadableSpan>,
     /** The only span of that name. */
     span(name: string): ReadableSpan {
-      const found = this.spans.filter((span) => span.name === name)
-      assert.strictEqual(found.length, 1, `spans named "${name}" among: ${this.spans.map((span) => span.name).join(", ")}`)
+      const found = spans.filter((span) => span.name === name)
+      assert.strictEqual(found.length, 1, `spans named "${name}" among: ${spans.map((span) => span.name).join(", ")}`)
       return found[0]
     },
-    run<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
-      // Read before release, which clears the exporter.
-      return Effect.ensuring(effect, Effect.sync(() => this.spans)).pipe(Effect.provide(layer))
-    }
+    run: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.provide(effect, layer)
   }
 }
 

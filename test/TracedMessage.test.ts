@@ -1,0 +1,195 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer, Option, Schema, SchemaGetter } from "effect"
+import { makeTracedMessage, TracedMessage, withTraceContext } from "loom-tracing"
+
+const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+const context = {
+  traceparent: { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags: 1 },
+  tracestate: "a=b"
+}
+const _trace_context = { traceparent, tracestate: "a=b" }
+
+const Task = Schema.Struct({
+  id: Schema.Int,
+  due: Schema.optionalKey(Schema.DateFromString),
+  nested: Schema.Struct({ prompt: Schema.String })
+})
+const task = { id: 1, nested: { prompt: "Hi" } }
+
+describe("TracedMessage", () => {
+  const schema = TracedMessage(Task)
+
+  it.effect("decodes the payload and the context beside it", () =>
+    Effect.gen(function*() {
+      const message = yield* Schema.decodeUnknownEffect(schema)({
+        ...task,
+        due: "2026-01-01T00:00:00.000Z",
+        _trace_context
+      })
+      assert.deepStrictEqual(message, {
+        payload: { ...task, due: new Date("2026-01-01T00:00:00.000Z") },
+        traceContext: Option.some(context)
+      })
+    }))
+
+  it.effect("encodes to the payload's own object with the context beside it", () =>
+    Effect.gen(function*() {
+      const encode = Schema.encodeEffect(schema)
+      assert.deepStrictEqual(yield* encode({ payload: task, traceContext: Option.some(context) }), {
+        ...task,
+        _trace_context
+      })
+      assert.deepStrictEqual(yield* encode({ payload: task, traceContext: Option.none() }), task)
+    }))
+
+  it.effect("composes with JSON", () =>
+    Effect.gen(function*() {
+      const json = Schema.fromJsonString(schema)
+      const wire = yield* Schema.encodeEffect(json)({ payload: task, traceContext: Option.some(context) })
+      assert.deepStrictEqual(JSON.parse(wire), { ...task, _trace_context })
+      assert.deepStrictEqual(yield* Schema.decodeEffect(json)(wire), {
+        payload: task,
+        traceContext: Option.some(context)
+      })
+    }))
+
+  class Person extends Schema.Class<Person>("Person")({ name: Schema.String }) {}
+  for (
+    const [name, payload, encoded, decoded] of [
+      ["a struct", Schema.Struct({ a: Schema.Number }), { a: 1 }, { a: 1 }],
+      ["a class", Person, { name: "Ada" }, new Person({ name: "Ada" })],
+      ["a record", Schema.Record(Schema.String, Schema.Number), { a: 1, b: 2 }, { a: 1, b: 2 }],
+      ["a struct without fields", Schema.Struct({}), {}, {}],
+      ["a union", Schema.Union([Schema.TaggedStruct("A", { a: Schema.Number }), Schema.TaggedStruct("B", {})]), {
+        _tag: "B"
+      }, { _tag: "B" }],
+      ["a traced message of its own key", Schema.Struct({ _trace_context: Schema.Unknown }), { _trace_context }, {
+        _trace_context
+      }],
+      [
+        "renamed keys",
+        Schema.Struct({ taskId: Schema.String }).pipe(Schema.encodeKeys({ taskId: "task_id" })),
+        { task_id: "x" },
+        { taskId: "x" }
+      ]
+    ] as ReadonlyArray<readonly [string, Schema.Codec<unknown, object>, object, unknown]>
+  ) {
+    it.effect(`takes ${name} as its payload`, () =>
+      Effect.gen(function*() {
+        const traced = TracedMessage(payload)
+        const message = yield* Schema.decodeUnknownEffect(traced)({ ...encoded, _trace_context })
+        assert.deepStrictEqual(message, { payload: decoded, traceContext: Option.some(context) })
+        assert.deepStrictEqual(yield* Schema.encodeEffect(traced)(message), { ...encoded, _trace_context })
+      }))
+  }
+
+  for (
+    const bad of [null, 1, "x", [], {}, { traceparent: 1 }, { traceparent: "x" }, { tracestate: "a=b" }]
+  ) {
+    it.effect(`a bad context is no context: ${JSON.stringify(bad)}`, () =>
+      Effect.gen(function*() {
+        const message = yield* Schema.decodeUnknownEffect(schema)({ ...task, _trace_context: bad })
+        assert.deepStrictEqual(message, { payload: task, traceContext: Option.none() })
+      }))
+  }
+
+  for (
+    const [name, wire, expected] of [
+      ["a wrong type, at its path on the wire", { ...task, nested: { prompt: 1 }, _trace_context }, [
+        "Expected string",
+        `at ["nested"]["prompt"]`
+      ]],
+      ["a missing key", { nested: task.nested }, [`at ["id"]`]],
+      ["null", null, ["Expected object"]],
+      ["an array", [task], ["Expected object"]],
+      ["a string", "task", ["Expected object"]]
+    ] as ReadonlyArray<readonly [string, unknown, ReadonlyArray<string>]>
+  ) {
+    it.effect(`a bad payload is a SchemaError: ${name}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Schema.decodeUnknownEffect(schema)(wire))
+        assert.isTrue(Schema.isSchemaError(error))
+        for (const part of expected) assert.include(error.message, part)
+      }))
+  }
+
+  it.effect("all issues are reported when asked for", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(
+        Schema.decodeUnknownEffect(schema, { errors: "all" })({ id: "x", nested: { prompt: 1 } })
+      )
+      assert.include(error.message, `at ["id"]`)
+      assert.include(error.message, `at ["nested"]["prompt"]`)
+    }))
+
+  it.effect("unknown keys follow the parse options, and the context is never one of them", () =>
+    Effect.gen(function*() {
+      const strict = Schema.decodeUnknownEffect(schema, { onExcessProperty: "error" })
+      const message = yield* strict({ ...task, _trace_context })
+      assert.deepStrictEqual(message.payload, task)
+      const error = yield* Effect.flip(strict({ ...task, extra: 1, _trace_context }))
+      assert.include(error.message, `at ["extra"]`)
+      const annotated = TracedMessage(Task.annotate({ parseOptions: { onExcessProperty: "error" } }))
+      const kept = yield* Schema.decodeUnknownEffect(annotated)({ ...task, _trace_context })
+      assert.deepStrictEqual(kept.payload, task)
+      assert.deepStrictEqual((yield* Schema.decodeUnknownEffect(schema)({ ...task, extra: 1 })).payload, task)
+    }))
+
+  it.effect("a payload that encodes to no object cannot carry a context", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(
+        Schema.encodeEffect(TracedMessage(Schema.String))({ payload: "x", traceContext: Option.none() })
+      )
+      assert.include(error.message, "encode to an object")
+    }))
+
+  it.effect("the services of the payload's schema are asked for", () =>
+    Effect.gen(function*() {
+      class Prefix extends Context.Service<Prefix, string>()("Prefix") {}
+      const Prefixed = Schema.Struct({
+        id: Schema.String.pipe(Schema.decode({
+          decode: SchemaGetter.transformEffect((id: string) => Effect.map(Prefix, (prefix) => prefix + id)),
+          encode: SchemaGetter.passthrough()
+        }))
+      })
+      const decode: Effect.Effect<TracedMessage<{ readonly id: string }>, Schema.SchemaError, Prefix> = Schema
+        .decodeUnknownEffect(TracedMessage(Prefixed))({ id: "1" })
+      const message = yield* decode.pipe(Effect.provide(Layer.succeed(Prefix, "p-")))
+      assert.deepStrictEqual(message.payload, { id: "p-1" })
+    }))
+
+  it.effect("does not touch the message that it decodes", () =>
+    Effect.gen(function*() {
+      const wire = Object.freeze({ ...task, _trace_context: Object.freeze(_trace_context) })
+      yield* Schema.decodeUnknownEffect(TracedMessage(Schema.Record(Schema.String, Schema.Unknown)))(wire)
+      assert.deepStrictEqual(wire, { ...task, _trace_context })
+    }))
+
+  const Document = Schema.Struct({
+    title: Schema.String,
+    tags: Schema.Array(Schema.String),
+    meta: Schema.Record(Schema.String, Schema.NullOr(Schema.Boolean))
+  })
+  it.effect.prop(
+    "decoding what was encoded gives the message back",
+    [Document, Schema.Boolean],
+    ([payload, traced]) =>
+      Effect.gen(function*() {
+        const message = { payload, traceContext: traced ? Option.some(context) : Option.none() }
+        const json = Schema.fromJsonString(TracedMessage(Document))
+        const wire = yield* Schema.encodeEffect(json)(message)
+        assert.deepStrictEqual(yield* Schema.decodeEffect(json)(wire), message)
+      })
+  )
+})
+
+describe("makeTracedMessage", () => {
+  it.effect("pairs a payload with the current context", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* makeTracedMessage(1), { payload: 1, traceContext: Option.none() })
+      assert.deepStrictEqual(yield* makeTracedMessage(1).pipe(withTraceContext({ _trace_context })), {
+        payload: 1,
+        traceContext: Option.some(context)
+      })
+    }))
+})
