@@ -33,7 +33,7 @@ const boolean: Format<boolean> = {
 
 const oneOf = <const A extends string>(...values: ReadonlyArray<A>): Format<A> => ({
   expected: values.map((value) => `"${value}"`).join(", "),
-  parse: (raw) => Option.fromUndefinedOr(values.find((value) => value === raw.toLowerCase()))
+  parse: (raw) => Option.fromUndefinedOr(values.find((value) => value.toLowerCase() === raw.toLowerCase()))
 })
 
 const listOf = <const A extends string>(...values: ReadonlyArray<A>): Format<ReadonlyArray<A>> => {
@@ -113,14 +113,7 @@ const samplers = [
   "parentbased_traceidratio"
 ] as const
 
-const captureModes = ["no_content", "span_only", "event_only", "span_and_event"] as const
-
-const CAPTURE = {
-  no_content: "NO_CONTENT",
-  span_only: "SPAN_ONLY",
-  event_only: "EVENT_ONLY",
-  span_and_event: "SPAN_AND_EVENT"
-} as const
+const captureModes = ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"] as const
 
 /**
  * Reads all variables that this package knows.
@@ -213,12 +206,15 @@ export const readOtelEnv = Effect.gen(function*() {
       attributesPerLink: (yield* read("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount
     },
     convention: Option.exists(semconvOptIn, (value) =>
-        value.split(",").some((part) => part.trim().toLowerCase() === "gen_ai_latest_experimental"))
+        value.split(",").some((part) =>
+          part.trim().toLowerCase() === "gen_ai_latest_experimental"
+        ))
       ? "latest" as const
       : "loom" as const,
     capture: capture !== undefined
-      ? CAPTURE[capture]
-      : Option.exists(loomContent, (value) => value === "1" || value.toLowerCase() === "true")
+      ? capture
+      : Option.exists(loomContent, (value) =>
+          value === "1" || value.toLowerCase() === "true")
       ? "SPAN_ONLY" as const
       : "NO_CONTENT" as const
   }

@@ -1,0 +1,125 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { execFile } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, relative, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const src = resolve(dirname(fileURLToPath(import.meta.url)), "../src")
+const root = resolve(src, "index.ts")
+
+/** Runs a program in a Node process of its own. `hooks` is the body of a module that runs first. */
+const run = (program: string, hooks: string, env: Record<string, string> = {}) =>
+  Effect.callback<{ readonly stdout: string; readonly code: number | string | null | undefined }>((resume) => {
+    const preload = `data:text/javascript,${encodeURIComponent(`import { registerHooks } from "node:module";${hooks}`)}`
+    execFile(
+      process.execPath,
+      ["--import", preload, "--input-type=module-typescript", "--eval", program],
+      { cwd: dirname(src), env: { PATH: process.env.PATH, ...env } },
+      (error, stdout, stderr) =>
+        resume(Effect.succeed({ stdout: stdout + stderr, code: error === null ? 0 : error.code }))
+    )
+  })
+
+describe("the package's root", () => {
+  it.effect("loads neither the OpenTelemetry SDK nor gRPC", () =>
+    Effect.gen(function*() {
+      const { code, stdout } = yield* run(
+        `await import(${JSON.stringify(root)}); console.log(JSON.stringify(globalThis.loaded))`,
+        `globalThis.loaded = [];
+         registerHooks({ load(url, context, next) { globalThis.loaded.push(url); return next(url, context) } })`
+      )
+      assert.strictEqual(code, 0, stdout)
+      const loaded: ReadonlyArray<string> = JSON.parse(stdout)
+      assert.isTrue(loaded.some((url) => url.endsWith("/src/GenAi.ts")))
+      assert.deepStrictEqual(loaded.filter((url) => /@opentelemetry|@grpc|internal\/sdk/.test(url)), [])
+    }))
+
+  it.effect("works without the OpenTelemetry packages: one line names them, and tracing is off", () =>
+    Effect.gen(function*() {
+      const { code, stdout } = yield* run(
+        `import { Effect } from "effect"
+         import { TracingLive, Tracing, withLlmSpan, injectTraceContext } from ${JSON.stringify(root)}
+         const program = Effect.gen(function*() {
+           console.log("enabled", (yield* Tracing).enabled)
+           console.log("sent", JSON.stringify(yield* injectTraceContext({ id: 1 })))
+           return 42
+         }).pipe(withLlmSpan({ provider: "openai", request: { model: "m" } }), Effect.provide(TracingLive))
+         console.log("answer", await Effect.runPromise(program))`,
+        `registerHooks({ resolve(name, context, next) {
+           if (/^@(opentelemetry|grpc)\\//.test(name)) {
+             throw Object.assign(new Error("Cannot find package '" + name + "'"), { code: "ERR_MODULE_NOT_FOUND" })
+           }
+           return next(name, context)
+         } })`
+      )
+      assert.strictEqual(code, 0, stdout)
+      const lines = stdout.trim().split("\n")
+      assert.match(
+        lines[0],
+        /Tracing is off: the OpenTelemetry SDK could not be loaded.*npm install .*@opentelemetry\/sdk-trace-node/
+      )
+      assert.deepStrictEqual(lines.slice(1), ["enabled false", `sent {"id":1}`, "answer 42"])
+    }))
+})
+
+const modules = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"))
+
+const code = (file: string): string => readFileSync(resolve(src, file), "utf8").replace(/\/\*[\s\S]*?\*\//g, "")
+
+/** What a module imports when it is loaded: types are gone by then, and a dynamic import waits until it is called. */
+const importsOf = (file: string): ReadonlyArray<string> =>
+  [...code(file).matchAll(/^(?:import|export)\s+(?!type\b)(?:[^"=]*?from\s+)?"([^"]+)"/gm)]
+    .map(([, name]) => name.startsWith(".") ? relative(src, resolve(src, dirname(file), name)) : name)
+
+describe("imports", () => {
+  /** The modules that only the live layer loads, when it is built. */
+  const sdkModules = new Set<string>()
+  const visit = (file: string) => {
+    if (sdkModules.has(file)) return
+    sdkModules.add(file)
+    importsOf(file).filter((name) => name.startsWith("internal/")).forEach(visit)
+  }
+  visit("internal/sdk.ts")
+  const shared = new Set<string>()
+  const visitShared = (file: string) => {
+    if (shared.has(file) || !modules.includes(file)) return
+    shared.add(file)
+    importsOf(file).forEach(visitShared)
+  }
+  visitShared("index.ts")
+
+  it("no module that the root loads imports OpenTelemetry, or the module that does", () => {
+    for (const file of shared) {
+      const foreign = importsOf(file).filter((name) => /^@opentelemetry|^@grpc|^@effect|internal\/sdk/.test(name))
+      assert.deepStrictEqual(foreign, [], file)
+    }
+    assert.isFalse(shared.has("internal/liveTracer.ts"))
+  })
+
+  it("the modules of the SDK side are loaded by nothing but the live layer", () => {
+    const importers = modules.filter((file) => /import\("\.\/internal\/sdk\.ts"\)/.test(code(file)))
+    assert.deepStrictEqual(importers, ["TracingLive.ts"])
+    assert.isTrue([...sdkModules].some((file) => importsOf(file).includes("@opentelemetry/sdk-trace-node")))
+  })
+
+  it("point one way", () => {
+    const order = [
+      ["TraceContext.ts"],
+      ["Carrier.ts"],
+      ["TracedMessage.ts"],
+      ["Messaging.ts"]
+    ].flat()
+    for (const [index, file] of order.entries()) {
+      const back = importsOf(file).filter((name) => order.includes(name) && order.indexOf(name) > index)
+      assert.deepStrictEqual(back, [], file)
+    }
+    for (const file of modules.filter((file) => /^(TraceContext|Carrier|TracedMessage|Messaging|GenAi)/.test(file))) {
+      assert.deepStrictEqual(importsOf(file).filter((name) => /^Tracing/.test(name)), [], file)
+    }
+  })
+
+  it("never go through a barrel of effect", () => {
+    for (const file of modules) assert.notInclude(importsOf(file), "effect", file)
+  })
+})

@@ -1,0 +1,41 @@
+/** The examples of the documentation, as modules that can be compiled and run. */
+import { readdirSync, readFileSync } from "node:fs"
+import { resolve } from "node:path"
+
+const root = resolve(import.meta.dirname, "../..")
+
+export interface Example {
+  /** Where it stands, such as `GenAi.ts:412`. */
+  readonly name: string
+  readonly code: string
+}
+
+const fencesOf = (file: string, text: string): ReadonlyArray<Example> => {
+  const examples: Array<Example> = []
+  for (const match of text.matchAll(/^([ \t]*(?:\* )?)```ts\n([\s\S]*?)^[ \t]*(?:\* )?```/gm)) {
+    const line = text.slice(0, match.index).split("\n").length
+    const prefix = match[1].trimEnd()
+    const code = match[2].split("\n").map((row) =>
+      row.startsWith(prefix) ? row.slice(prefix.length).replace(/^ /, "") : row
+    )
+    examples.push({ name: `${file}:${line}`, code: (prefix === "" ? match[2] : code.join("\n")).trimEnd() + "\n" })
+  }
+  return examples
+}
+
+export const readme: ReadonlyArray<Example> = fencesOf("README.md", readFileSync(resolve(root, "README.md"), "utf8"))
+
+export const docstrings: ReadonlyArray<Example> = readdirSync(resolve(root, "src"), { encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .flatMap((file) => fencesOf(file, readFileSync(resolve(root, "src", file), "utf8")))
+
+/** A line that ends in `// => value` becomes an assertion that its expression has that value. */
+export const withAssertions = (code: string): string =>
+  `import { deepStrictEqual as __equal } from "node:assert/strict"\n` +
+  `import { isDeepStrictEqual as __same } from "node:util"\n` +
+  `const __plain = (value: unknown): unknown => value !== null && typeof value === "object" && !Array.isArray(value) ? { ...value } : value\n` +
+  `const __is = (actual: unknown, expected: unknown) => { if (!__same(actual, expected)) __equal(__plain(actual), __plain(expected)) }\n` +
+  code.replace(
+    /^(.*\S)\s+\/\/ => (.*)$/gm,
+    (_, expression: string, expected: string) => `__is(${expression}, (${expected}))`
+  )
