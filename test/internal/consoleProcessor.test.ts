@@ -58,6 +58,8 @@ describe("ConsoleProcessor", () => {
   it("keeps a trace together whose next message was waiting while the event loop stalled", async () => {
     const { next, start, written } = setup({ quietMillis: 1 })
     const text = next()
+    // From here on timers come next, and only then what has arrived.
+    await new Promise((resolve) => setImmediate(resolve))
     const producer = start("publish", undefined, SpanKind.PRODUCER)
     producer.end()
     // Its answer arrives during the stall, and is read after the timers that are overdue by then.
