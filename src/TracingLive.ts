@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import type { AttributeValue } from "@opentelemetry/api"
+import type { AttributeValue, TracerProvider } from "@opentelemetry/api"
 import type { Sampler, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
@@ -43,6 +44,23 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
 }
 
 /**
+ * The collector has not answered the trial export that `verify` asks for.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CollectorUnreachable extends Schema.TaggedError<CollectorUnreachable>()("CollectorUnreachable", {
+  endpoint: Schema.String,
+  /** What went wrong, in one line. */
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `The collector at ${this.endpoint} cannot be reached: ${this.problem}. ` +
+      "Check that it is running and takes OTLP over gRPC there, or leave out `verify`."
+  }
+}
+
+/**
  * Why the live layer could not be built. Only options can cause it: a wrong
  * environment variable is a warning.
  *
@@ -50,7 +68,7 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
  * @since 0.1.0
  */
 export class TracingConfigError extends Schema.TaggedError<TracingConfigError>()("TracingConfigError", {
-  reason: Schema.Union([InvalidOption])
+  reason: Schema.Union([InvalidOption, CollectorUnreachable])
 }) {
   override get message(): string {
     return this.reason.message
@@ -58,7 +76,11 @@ export class TracingConfigError extends Schema.TaggedError<TracingConfigError>()
 }
 
 const describe = (value: unknown): string =>
-  Predicate.isString(value) ? JSON.stringify(value) : Predicate.isFunction(value) ? "a function" : String(value)
+  Predicate.isString(value)
+    ? JSON.stringify(value.replace(/\/\/[^/@]*@/, "//<redacted>@"))
+    : Predicate.isFunction(value)
+    ? "a function"
+    : String(value)
 
 // =============================================================================
 // Options
@@ -83,11 +105,24 @@ export interface TracingOptions {
   /** The collector's gRPC address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. */
   readonly endpoint?: string | undefined
   /** Headers of every request to the collector, above those of `OTEL_EXPORTER_OTLP_HEADERS`. */
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /** Span processors beside the exporter's own. They are shut down with the layer. */
   readonly spanProcessors?: ReadonlyArray<SpanProcessor> | undefined
   /** Which spans are recorded. Default: `OTEL_TRACES_SAMPLER`, else all whose parent is. */
   readonly sampler?: Sampler | undefined
+  /**
+   * Somebody else's provider (Sentry's, a `NodeSDK`'s), or whichever is registered globally: spans are recorded there.
+   * It is never shut down by this layer, and has its own exporter, sampler and resource.
+   */
+  readonly provider?: TracerProvider | "global" | undefined
+  /**
+   * Also makes the provider, the propagators and a context manager those of `@opentelemetry/api`, so that libraries
+   * instrumented for OpenTelemetry nest under the right span. Undone on release; what is registered already stays.
+   * Default: false.
+   */
+  readonly global?: boolean | undefined
+  /** Exports nothing to the collector while the layer is built, and fails if that cannot be done. Default: false. */
+  readonly verify?: boolean | undefined
   /** How GenAI spans are written. */
   readonly genAi?: Partial<GenAiSettings> | undefined
   /** The most spans that wait to be exported. Default: `OTEL_BSP_MAX_QUEUE_SIZE`, else 131,072. */
@@ -112,7 +147,12 @@ const isDuration: Check = (value) =>
     (duration) => Duration.isFinite(duration) && Duration.toMillis(duration) >= 0
   )
 const isHeaders: Check = (value) =>
-  Predicate.isObject(value) && Object.entries(value).every(([name, header]) => isHeader(name, header))
+  Predicate.isObject(value) && Object.entries(value).every(([name, header]) => isHeader(name, reveal(header)))
+
+const reveal = (header: unknown): unknown => Redacted.isRedacted(header) ? Redacted.value(header) : header
+
+const headersOf = (headers: TracingOptions["headers"]): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers ?? {}).map(([name, header]) => [name, reveal(header) as string]))
 
 const checks: Record<Exclude<keyof TracingOptions, "headers">, readonly [Check, expected: string]> = {
   serviceName: [isNonEmptyString, "a string that is not empty"],
@@ -128,6 +168,12 @@ const checks: Record<Exclude<keyof TracingOptions, "headers">, readonly [Check, 
   ],
   spanProcessors: [(value) => Array.isArray(value) && value.every(hasMethod("onEnd")), "an array of span processors"],
   sampler: [hasMethod("shouldSample"), "a Sampler"],
+  provider: [
+    (value) => value === "global" || hasMethod("getTracer")(value),
+    "a TracerProvider, or \"global\""
+  ],
+  global: [Predicate.isBoolean, "true or false"],
+  verify: [Predicate.isBoolean, "true or false"],
   genAi: [Predicate.isObject, "an object with GenAI settings"],
   maxQueueSize: [isPositiveInteger, "a whole number of spans, 1 or more"],
   maxQueueBytes: [isPositiveInteger, "a whole number of bytes, 1 or more"],
@@ -164,8 +210,7 @@ const SDK_PACKAGES = [
   "@opentelemetry/resources",
   "@opentelemetry/sdk-trace-base",
   "@opentelemetry/sdk-trace-node",
-  "@opentelemetry/exporter-trace-otlp-grpc",
-  "@opentelemetry/otlp-grpc-exporter-base"
+  "@opentelemetry/exporter-trace-otlp-grpc"
 ]
 
 const loadSdk = Effect.tryPromise(() => import("./internal/sdk.ts")).pipe(
@@ -206,16 +251,18 @@ const build = Effect.fnUntraced(function*(
   // Reports come from timers and callbacks of the SDK; they go to the loggers of the program.
   const context = yield* Effect.context<never>()
   const log = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context))
-  const tracing = yield* sdk.makeSdk({
+  const live = yield* sdk.makeSdk({
     env,
     serviceName: options.serviceName,
     serviceVersion: options.serviceVersion,
     resourceAttributes: options.resourceAttributes ?? {},
     exporters: exportersOf(options, env),
     endpoint: options.endpoint,
-    headers: options.headers ?? {},
+    headers: headersOf(options.headers),
     spanProcessors: options.spanProcessors ?? [],
     sampler: options.sampler,
+    provider: options.provider,
+    global: options.global ?? false,
     maxQueueSize: options.maxQueueSize,
     maxQueueBytes: options.maxQueueBytes,
     exportInterval: millisOf(options.exportInterval),
@@ -229,7 +276,14 @@ const build = Effect.fnUntraced(function*(
       Effect.as(Effect.logWarning(`Tracing is off: it could not be set up (${messageOf(defect)})`), undefined)
     )
   )
-  if (tracing === undefined) return off
+  if (live === undefined) return off
+  if (options.verify === true) {
+    yield* Effect.mapError(
+      live.verify,
+      ({ endpoint, problem }) => new TracingConfigError({ reason: new CollectorUnreachable({ endpoint, problem }) })
+    )
+  }
+  const { tracing } = live
   return Context.empty().pipe(
     Context.add(Tracing, tracing),
     Context.add(Tracer.Tracer, tracing.tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })),

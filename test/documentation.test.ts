@@ -1,8 +1,7 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
-import { relative, resolve } from "node:path"
-import { afterAll } from "vitest"
+import { resolve } from "node:path"
 import * as Examples from "./support/examples.ts"
 
 const root = resolve(import.meta.dirname, "..")

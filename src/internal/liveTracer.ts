@@ -8,6 +8,7 @@ import * as Otel from "@opentelemetry/api"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
@@ -16,6 +17,7 @@ import type { InstrumentationScope } from "../Tracing.ts"
 import { errorType, isSensitive } from "./errors.ts"
 import { type LiveSpanLike, LiveSpanTypeId } from "./liveSpan.ts"
 import { noopTracer } from "./noopTracer.ts"
+import { type LoomContextManager, makeContextHook } from "./otelContext.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
 import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
@@ -99,6 +101,21 @@ const isLeftOut = (options: SpanOptions): boolean => {
   return parent === undefined || parent.sampled || (parent instanceof LiveSpan && parent.leftOut)
 }
 
+/** What the spans of a provider share. */
+interface TracerState {
+  readonly marksRandomIds: boolean
+  readonly thrown: (error: unknown) => void
+}
+
+const reportThrown = (report: (message: string) => void) => {
+  let reported = false
+  return (error: unknown): void => {
+    if (reported) return
+    reported = true
+    report(`A sampler or span processor has thrown; spans that it throws at may be lost (${String(error)})`)
+  }
+}
+
 class LiveSpan implements LiveSpanLike {
   readonly _tag = "Span"
   readonly [OtelSpanTypeId] = OtelSpanTypeId
@@ -114,11 +131,13 @@ class LiveSpan implements LiveSpanLike {
   readonly span: Otel.Span
   readonly leftOut: boolean
   status: Tracer.SpanStatus
+  private readonly state: TracerState
   private readonly parentContext: Otel.Context
   private childContext: Otel.Context | undefined = undefined
   private hiddenTexts: ReadonlyArray<string> | undefined = undefined
 
-  constructor(tracer: Otel.Tracer, options: SpanOptions, marksRandomIds: boolean) {
+  constructor(tracer: Otel.Tracer, options: SpanOptions, state: TracerState) {
+    this.state = state
     const active = Otel.context.active()
     // A span of Effect's default tracer has an id that nobody will ever export: not a parent to be recorded under.
     const parent = propagatedSpan(Option.getOrUndefined(options.parent))
@@ -150,7 +169,7 @@ class LiveSpan implements LiveSpanLike {
     this.sampled = (spanContext.traceFlags & FLAG_SAMPLED) !== 0
     // The SDK knows only the sampled bit; the random bit belongs to the trace id and goes where that goes.
     const parentFlags = Otel.trace.getSpanContext(this.parentContext)?.traceFlags
-    if (parentFlags === undefined ? marksRandomIds : (parentFlags & FLAG_RANDOM) !== 0) {
+    if (parentFlags === undefined ? state.marksRandomIds : (parentFlags & FLAG_RANDOM) !== 0) {
       // `Reflect.set`, since another vendor's span context may be frozen.
       Reflect.set(spanContext, "traceFlags", spanContext.traceFlags | FLAG_RANDOM)
     }
@@ -201,7 +220,7 @@ class LiveSpan implements LiveSpanLike {
     try {
       this.span.end(time)
     } catch (error) {
-      Otel.diag.error("A span processor has thrown", error)
+      this.state.thrown(error)
     }
   }
 
@@ -249,9 +268,36 @@ const activeParent = (active: Otel.Context): Option.Option<Tracer.AnySpan> => {
   }))
 }
 
+/** The OpenTelemetry contexts of remote spans, made once for each. */
+const remoteContexts = new WeakMap<Tracer.ExternalSpan, Otel.Context>()
+
+const remoteContextOf = (span: Tracer.ExternalSpan): Otel.Context => {
+  let context = remoteContexts.get(span)
+  if (context === undefined) {
+    context = Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, toSpanContext(span))
+    remoteContexts.set(span, context)
+  }
+  return context
+}
+
+/** Where code of a fiber runs: in the context of its nearest span that OpenTelemetry knows. */
+const activeContextOf = (fiber: Fiber.Fiber<unknown, unknown>): Otel.Context | undefined => {
+  let span = fiber.cache.span
+  while (span !== undefined) {
+    if (span instanceof LiveSpan) return span.otelContext
+    if (span._tag === "ExternalSpan") return remoteContextOf(span)
+    span = Option.getOrUndefined(span.parent)
+  }
+  return undefined
+}
+
 /** @internal */
 export interface LiveTracerOptions {
   readonly provider: Otel.TracerProvider
+  /** Our own context manager, if it is the registered one. */
+  readonly contextManager?: LoomContextManager | undefined
+  /** Receives what a sampler or processor has thrown, once. */
+  readonly report: (message: string) => void
   /** Whether the provider makes trace ids whose last seven bytes are random. */
   readonly marksRandomIds: boolean
 }
@@ -265,6 +311,8 @@ export const makeLiveTracers = (
   options: LiveTracerOptions
 ): (scope: InstrumentationScope) => ScopedTracer => {
   const tracers = new Map<string, ScopedTracer>()
+  const context = makeContextHook(activeContextOf, options.contextManager)
+  const state: TracerState = { marksRandomIds: options.marksRandomIds, thrown: reportThrown(options.report) }
   const forScope = (scope: InstrumentationScope): ScopedTracer => {
     const key = JSON.stringify([scope.name, scope.version, scope.schemaUrl])
     let tracer = tracers.get(key)
@@ -284,12 +332,13 @@ export const makeLiveTracers = (
       [ScopedTracerTypeId]: forScope,
       span(spanOptions) {
         try {
-          return new LiveSpan(otelTracer, spanOptions, options.marksRandomIds)
+          return new LiveSpan(otelTracer, spanOptions, state)
         } catch (error) {
-          Otel.diag.error("A sampler or span processor has thrown", error)
+          state.thrown(error)
           return noopTracer.span(spanOptions)
         }
-      }
+      },
+      context
     }
   }
   return forScope

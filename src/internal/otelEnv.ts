@@ -113,6 +113,11 @@ const samplers = [
   "parentbased_traceidratio"
 ] as const
 
+const detectors = ["host", "os", "process", "serviceinstance"] as const
+
+/** The levels of OpenTelemetry's diagnostic logger, by the specification's names. */
+const logLevels = ["none", "error", "warn", "info", "debug", "verbose", "all"] as const
+
 const captureModes = ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"] as const
 
 /**
@@ -182,13 +187,25 @@ export const readOtelEnv = Effect.gen(function*() {
     serviceName: yield* read("OTEL_SERVICE_NAME", text),
     resourceAttributes: yield* readPairs("OTEL_RESOURCE_ATTRIBUTES"),
     exporters: yield* read("OTEL_TRACES_EXPORTER", listOf("otlp", "console", "none")),
-    endpoint: yield* readOtlp("ENDPOINT", endpoint),
+    endpoint: yield* read("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+    tracesEndpoint: yield* read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint),
     headers: {
       ...(yield* readHeaders("OTEL_EXPORTER_OTLP_HEADERS")),
       ...(yield* readHeaders("OTEL_EXPORTER_OTLP_TRACES_HEADERS"))
     },
+    protocol: yield* readOtlp("PROTOCOL", oneOf("grpc", "http/protobuf")),
     timeout: yield* readOtlp("TIMEOUT", millis),
     compression: yield* readOtlp("COMPRESSION", oneOf("none", "gzip")),
+    insecure: yield* readOtlp("INSECURE", boolean),
+    /** Paths of PEM files. */
+    certificates: {
+      authority: yield* readOtlp("CERTIFICATE", text),
+      clientKey: yield* readOtlp("CLIENT_KEY", text),
+      clientCertificate: yield* readOtlp("CLIENT_CERTIFICATE", text)
+    },
+    propagators: yield* read("OTEL_PROPAGATORS", listOf("tracecontext", "baggage", "none")),
+    resourceDetectors: yield* read("OTEL_NODE_RESOURCE_DETECTORS", listOf("all", "none", "env", ...detectors)),
+    logLevel: yield* read("OTEL_LOG_LEVEL", oneOf(...logLevels)),
     sampler: (yield* read("OTEL_TRACES_SAMPLER", oneOf(...samplers))) ?? "parentbased_always_on",
     samplerRatio: samplerRatio ?? 1,
     batch: {

@@ -5,10 +5,19 @@
  *
  * @internal
  */
-import type * as Otel from "@opentelemetry/api"
-import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc"
+import * as Otel from "@opentelemetry/api"
+import { ExportResultCode } from "@opentelemetry/core"
 import { createEmptyMetadata } from "@opentelemetry/otlp-grpc-exporter-base"
-import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources"
+import {
+  defaultResource,
+  detectResources,
+  hostDetector,
+  osDetector,
+  processDetector,
+  type Resource,
+  resourceFromAttributes,
+  serviceInstanceIdDetector
+} from "@opentelemetry/resources"
 import {
   AlwaysOffSampler,
   AlwaysOnSampler,
@@ -20,17 +29,24 @@ import {
   TraceIdRatioBasedSampler
 } from "@opentelemetry/sdk-trace-base"
 import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { ExportStats, Tracing } from "../Tracing.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
+import { describe } from "./exportFailure.ts"
 import { makeLiveTracers } from "./liveTracer.ts"
-import type { OtelEnv } from "./otelEnv.ts"
+import { type OtelEnv, parseEndpoint } from "./otelEnv.ts"
+import { registerGlobal } from "./otelGlobal.ts"
+import { makeCredentials } from "./otlpCredentials.ts"
+import { OtlpGrpcExporter } from "./otlpExporter.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
-const DEFAULT_ENDPOINT = "http://localhost:4317"
+const DEFAULT_GRPC_ENDPOINT = "http://localhost:4317"
+const DEFAULT_HTTP_ENDPOINT = "http://localhost:4318"
 const DEFAULT_EXPORT_TIMEOUT = 10_000
 const MAX_QUEUE_BYTES = 128 * 1024 * 1024
 /** Below the 4 MiB that a collector accepts in one message, as the estimate is not exact. */
@@ -47,6 +63,9 @@ export interface SdkSettings {
   readonly headers: Readonly<Record<string, string>>
   readonly spanProcessors: ReadonlyArray<SpanProcessor>
   readonly sampler: Sampler | undefined
+  /** Somebody else's provider to record on; it stays theirs. */
+  readonly provider: Otel.TracerProvider | "global" | undefined
+  readonly global: boolean
   readonly maxQueueSize: number | undefined
   readonly maxQueueBytes: number | undefined
   readonly exportInterval: number | undefined
@@ -81,9 +100,25 @@ const makeLimits = ({ limits }: OtelEnv): SpanLimits => ({
   attributePerLinkCountLimit: limits.attributesPerLink ?? 128
 })
 
-const makeResource = (settings: SdkSettings) => {
+const DETECTORS = {
+  host: hostDetector,
+  os: osDetector,
+  process: processDetector,
+  serviceinstance: serviceInstanceIdDetector
+} as const
+
+/** None by default: what the process was started with may hold a secret. */
+const detect = (env: OtelEnv): Resource => {
+  const wanted = env.resourceDetectors ?? []
+  const names = wanted.includes("all")
+    ? Object.keys(DETECTORS) as Array<keyof typeof DETECTORS>
+    : wanted.filter((name): name is keyof typeof DETECTORS => name in DETECTORS)
+  return detectResources({ detectors: wanted.includes("none") ? [] : names.map((name) => DETECTORS[name]) })
+}
+
+const makeResource = (settings: SdkSettings): Resource => {
   const serviceName = settings.serviceName ?? settings.env.serviceName
-  return defaultResource().merge(resourceFromAttributes({
+  return defaultResource().merge(detect(settings.env)).merge(resourceFromAttributes({
     ...settings.env.resourceAttributes,
     ...settings.resourceAttributes,
     ...(serviceName === undefined ? undefined : { "service.name": serviceName }),
@@ -91,17 +126,81 @@ const makeResource = (settings: SdkSettings) => {
   }))
 }
 
-const makeOtlpExporter = (settings: SdkSettings): SpanExporter => {
+const grpcEndpoint = (settings: SdkSettings): string =>
+  settings.endpoint ?? settings.env.tracesEndpoint ?? settings.env.endpoint ?? DEFAULT_GRPC_ENDPOINT
+
+/** By the specification, the path belongs to the endpoint of traces alone and is added to that of all signals. */
+const httpEndpoint = (settings: SdkSettings): string =>
+  settings.env.tracesEndpoint !== undefined && settings.endpoint === undefined
+    ? settings.env.tracesEndpoint
+    : `${(settings.endpoint ?? settings.env.endpoint ?? DEFAULT_HTTP_ENDPOINT).replace(/\/$/, "")}/v1/traces`
+
+/** Tells of what will not work before the first export fails of it. */
+const diagnoseEndpoint = (endpoint: string, isGrpc: boolean, settings: SdkSettings): void => {
+  const port = Option.getOrUndefined(parseEndpoint(endpoint))?.port
+  if (isGrpc && port === "4318") {
+    settings.report(
+      `The endpoint ${withoutUser(endpoint)} has the port of OTLP over HTTP, but gRPC is spoken. ` +
+        "A collector takes gRPC on port 4317, as a rule."
+    )
+  } else if (!isGrpc && port === "4317") {
+    settings.report(
+      `The endpoint ${withoutUser(endpoint)} has the port of OTLP over gRPC, but HTTP is spoken. ` +
+        "A collector takes HTTP on port 4318, as a rule."
+    )
+  }
+  if (!endpoint.includes("://") && settings.env.insecure === undefined) {
+    settings.report(
+      `The endpoint ${withoutUser(endpoint)} has no scheme, so TLS is used. ` +
+        "Write http:// in front of it for a connection without."
+    )
+  }
+}
+
+/** An address for a log: without the credentials that it may hold. */
+const withoutUser = (endpoint: string): string => endpoint.replace(/\/\/[^/@]*@/, "//<redacted>@")
+
+const makeGrpcExporter = (settings: SdkSettings): SpanExporter => {
+  const endpoint = grpcEndpoint(settings)
+  diagnoseEndpoint(endpoint, true, settings)
   const metadata = createEmptyMetadata()
   for (const [name, value] of Object.entries({ ...settings.env.headers, ...settings.headers })) {
     metadata.set(name, value)
   }
-  return new OTLPTraceExporter({
-    url: settings.endpoint ?? settings.env.endpoint ?? DEFAULT_ENDPOINT,
+  return new OtlpGrpcExporter({
+    url: endpoint,
     metadata,
+    credentials: makeCredentials(endpoint, settings.env, settings.report),
     timeoutMillis: settings.env.timeout ?? DEFAULT_EXPORT_TIMEOUT,
-    ...(settings.env.compression === "gzip" ? { compression: "gzip" as never } : undefined)
+    // The enum's value; the package that holds the enum is not one of ours.
+    ...(settings.env.compression === undefined ? undefined : { compression: settings.env.compression as never })
   })
+}
+
+const HTTP_EXPORTER = "@opentelemetry/exporter-trace-otlp-proto"
+
+const makeOtlpExporter = (settings: SdkSettings): Effect.Effect<SpanExporter> => {
+  if (settings.env.protocol !== "http/protobuf") return Effect.sync(() => makeGrpcExporter(settings))
+  // A name that a bundler cannot follow: the package is the user's to install.
+  return Effect.promise(() => import(/* @vite-ignore */ HTTP_EXPORTER).catch(() => undefined)).pipe(
+    Effect.map((module) => {
+      if (module === undefined) {
+        settings.report(
+          `OTEL_EXPORTER_OTLP_PROTOCOL is http/protobuf, which needs another package: npm install ${HTTP_EXPORTER}@0.223.0. ` +
+            "Until then gRPC is used."
+        )
+        return makeGrpcExporter(settings)
+      }
+      const url = httpEndpoint(settings)
+      diagnoseEndpoint(url, false, settings)
+      return new module.OTLPTraceExporter({
+        url,
+        headers: { ...settings.env.headers, ...settings.headers },
+        timeoutMillis: settings.env.timeout ?? DEFAULT_EXPORT_TIMEOUT,
+        ...(settings.env.compression === undefined ? undefined : { compression: settings.env.compression })
+      }) as SpanExporter
+    })
+  )
 }
 
 const makeQueue = (settings: SdkSettings, exporter: SpanExporter): SpanQueue =>
@@ -145,52 +244,156 @@ const within = (timeout: number, promise: () => Promise<unknown>): Effect.Effect
     Promise.resolve().then(promise).then(done, done)
   })
 
+/** The collector has not answered a trial export. */
+export class Unreachable extends Data.TaggedError("Unreachable")<{
+  readonly endpoint: string
+  readonly problem: string
+}> {}
+
+/** @internal */
+export interface Sdk {
+  readonly tracing: Tracing
+  /** Exports nothing, to see whether the collector takes it. */
+  readonly verify: Effect.Effect<void, Unreachable>
+}
+
+const verify = (exporter: SpanExporter, settings: SdkSettings): Effect.Effect<void, Unreachable> =>
+  Effect.callback<void, Unreachable>((resume) => {
+    exporter.export([], (result) =>
+      resume(
+        result.code === ExportResultCode.SUCCESS ? Effect.void : Effect.fail(
+          new Unreachable({ endpoint: withoutUser(grpcEndpoint(settings)), problem: describe(result.error) })
+        )
+      ))
+  })
+
+/** A program without anything left to do exports what it still has, once for as long as that makes progress. */
+const flushBeforeExit = (queues: ReadonlyArray<SpanQueue>, timeout: number): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    let exportedBefore = -1
+    const flush = () => {
+      const stats = statsOf(queues)
+      if (stats.queued === 0 || stats.exported === exportedBefore) return
+      exportedBefore = stats.exported
+      // Keeps the process alive until it is done, which then may come by here again.
+      const timer = setTimeout(() => {}, timeout)
+      void Promise.all(queues.map((queue) => queue.forceFlush())).finally(() => clearTimeout(timer))
+    }
+    process.on("beforeExit", flush)
+    return Effect.addFinalizer(() => Effect.sync(() => process.off("beforeExit", flush)))
+  })
+
+const statsOf = (queues: ReadonlyArray<SpanQueue>): ExportStats =>
+  queues.map((queue) => queue.stats).reduce(addStats, { ended: 0, exported: 0, dropped: 0, queued: 0 })
+
+/** OpenTelemetry's own diagnostics, on the program's loggers, where the environment asks for them. */
+const setLogLevel = (settings: SdkSettings): Effect.Effect<void, never, Scope.Scope> => {
+  const level = settings.env.logLevel
+  if (level === undefined) return Effect.void
+  const log = (message: string) => settings.report(`OpenTelemetry: ${message}`)
+  return Effect.acquireRelease(
+    Effect.sync(() =>
+      Otel.diag.setLogger(
+        { error: log, warn: log, info: log, debug: log, verbose: log },
+        {
+          logLevel: Otel.DiagLogLevel[level.toUpperCase() as keyof typeof Otel.DiagLogLevel],
+          suppressOverrideMessage: true
+        }
+      )
+    ),
+    () => Effect.sync(() => Otel.diag.disable())
+  )
+}
+
+/** The pieces behind a provider of our own. */
+const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
+  const queues: Array<SpanQueue> = []
+  const processors: Array<SpanProcessor> = []
+  let trial: Effect.Effect<void, Unreachable> = Effect.void
+  for (const exporter of settings.exporters) {
+    if (exporter === "none") continue
+    if (exporter === "console") {
+      processors.push(makeConsole(settings))
+      continue
+    }
+    const spanExporter = exporter === "otlp" ? yield* makeOtlpExporter(settings) : exporter
+    if (exporter === "otlp") trial = verify(spanExporter, settings)
+    const queue = makeQueue(settings, spanExporter)
+    queues.push(queue)
+    processors.push(queue)
+  }
+  processors.push(...settings.spanProcessors)
+
+  const provider = new NodeTracerProvider({
+    resource: makeResource(settings),
+    sampler: settings.sampler ?? makeSampler(settings.env),
+    spanLimits: makeLimits(settings.env),
+    idGenerator: { generateTraceId, generateSpanId },
+    spanProcessors: processors
+  })
+  yield* Effect.addFinalizer(() =>
+    within(settings.shutdownTimeout, async () => {
+      // A queue is done a little earlier, so that it still says what it had to leave.
+      await Promise.all(queues.map((queue) => queue.shutdown(settings.shutdownTimeout * 0.9)))
+      await provider.shutdown()
+    })
+  )
+  yield* flushBeforeExit(queues, settings.shutdownTimeout)
+  return { provider, queues, trial }
+})
+
+const SDK_VERSION = /^2\./
+
+/** A provider of another SDK may know how to flush; nothing else of it is ours to touch. */
+const flushOf = (provider: Otel.TracerProvider): Promise<unknown> => {
+  const target = provider instanceof Otel.ProxyTracerProvider ? provider.getDelegate() : provider
+  return "forceFlush" in target && typeof target.forceFlush === "function" ? target.forceFlush() : Promise.resolve()
+}
+
 /**
- * Builds the provider and releases it with the scope. Release is bounded by the
- * shutdown timeout and cannot fail.
+ * Builds the tracing setup and releases it with the scope. Release is bounded by
+ * the shutdown timeout and cannot fail.
  *
  * @internal
  */
-export const makeSdk = (settings: SdkSettings): Effect.Effect<Tracing, never, Scope.Scope> =>
+export const makeSdk = (settings: SdkSettings): Effect.Effect<Sdk, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const queues: Array<SpanQueue> = []
-    const processors: Array<SpanProcessor> = []
-    for (const exporter of settings.exporters) {
-      if (exporter === "none") continue
-      if (exporter === "console") {
-        processors.push(makeConsole(settings))
-        continue
-      }
-      const queue = makeQueue(settings, exporter === "otlp" ? makeOtlpExporter(settings) : exporter)
-      queues.push(queue)
-      processors.push(queue)
+    yield* setLogLevel(settings)
+    const version = String(defaultResource().attributes["telemetry.sdk.version"])
+    if (!SDK_VERSION.test(version)) {
+      settings.report(`The OpenTelemetry SDK installed is ${version}; this package is made for 2.x`)
     }
-    processors.push(...settings.spanProcessors)
 
-    const provider = new NodeTracerProvider({
-      resource: makeResource(settings),
-      sampler: settings.sampler ?? makeSampler(settings.env),
-      spanLimits: makeLimits(settings.env),
-      idGenerator: { generateTraceId, generateSpanId },
-      spanProcessors: processors
-    })
-    yield* Effect.addFinalizer(() =>
-      within(settings.shutdownTimeout, async () => {
-        // A queue is done a little earlier, so that it still says what it had to leave.
-        await Promise.all(queues.map((queue) => queue.shutdown(settings.shutdownTimeout * 0.9)))
-        await provider.shutdown()
+    const own = settings.provider === undefined ? yield* makeProvider(settings) : undefined
+    const foreign = settings.provider === "global" ? Otel.trace.getTracerProvider() : settings.provider
+    const base = own?.provider ?? foreign!
+    const propagators = settings.env.propagators
+    const registered = settings.global
+      ? yield* registerGlobal({
+        provider: base,
+        propagators: {
+          tracecontext: propagators?.includes("tracecontext") ?? true,
+          baggage: propagators?.includes("baggage") ?? true
+        },
+        report: settings.report
       })
-    )
+      : { provider: base, contextManager: undefined }
 
-    const tracer = makeLiveTracers({ provider, marksRandomIds: true })
+    const tracer = makeLiveTracers({
+      provider: registered.provider,
+      contextManager: registered.contextManager,
+      report: settings.report,
+      marksRandomIds: registered.provider === own?.provider
+    })
     // The default scope is made at once, so that a foreign provider that throws does so while the layer is built.
     tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })
     return {
-      enabled: true,
-      tracer,
-      flush: within(settings.shutdownTimeout, () => provider.forceFlush()),
-      exportStats: Effect.sync(() =>
-        queues.map((queue) => queue.stats).reduce(addStats, { ended: 0, exported: 0, dropped: 0, queued: 0 })
-      )
+      tracing: {
+        enabled: true,
+        tracer,
+        flush: within(settings.shutdownTimeout, () => flushOf(registered.provider)),
+        exportStats: Effect.sync(() => statsOf(own?.queues ?? []))
+      },
+      verify: own?.trial ?? Effect.void
     }
   })

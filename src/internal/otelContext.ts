@@ -1,0 +1,115 @@
+/**
+ * OpenTelemetry's active context, kept where Effect code runs, so that
+ * libraries instrumented for OpenTelemetry nest under the right span.
+ *
+ * @internal
+ */
+import * as Otel from "@opentelemetry/api"
+import type * as Fiber from "effect/Fiber"
+import type * as Tracer from "effect/Tracer"
+import { AsyncLocalStorage } from "node:async_hooks"
+
+type Hook = NonNullable<Tracer.Tracer["context"]>
+
+/** The context in which a fiber's code is to run; `undefined` leaves the one that is active. */
+type ContextOf = (fiber: Fiber.Fiber<unknown, unknown>) => Otel.Context | undefined
+
+const evaluate = "~effect/Effect/evaluate"
+
+/** What a context manager that is not ours allows: entering anew for every primitive. */
+const enterEach = (contextOf: ContextOf): Hook => (primitive, fiber) => {
+  const wanted = contextOf(fiber)
+  return wanted === undefined || Otel.context.active() === wanted
+    ? primitive[evaluate](fiber)
+    : Otel.context.with(wanted, () => primitive[evaluate](fiber))
+}
+
+const PROBE = Otel.createContextKey("loom-tracing/probe")
+
+/** Whether anybody has registered a context manager: without one, entering a context has no effect. */
+const hasContextManager = (): boolean =>
+  Otel.context.with(Otel.ROOT_CONTEXT.setValue(PROBE, true), () => Otel.context.active().getValue(PROBE) === true)
+
+/**
+ * A context manager on `AsyncLocalStorage` that a fiber can enter once and
+ * leave when it yields, instead of at every primitive.
+ *
+ * @internal
+ */
+export class LoomContextManager implements Otel.ContextManager {
+  readonly storage = new AsyncLocalStorage<Otel.Context>()
+
+  active(): Otel.Context {
+    return this.storage.getStore() ?? Otel.ROOT_CONTEXT
+  }
+
+  with<A extends Array<unknown>, F extends (...args: A) => ReturnType<F>>(
+    context: Otel.Context,
+    fn: F,
+    thisArg?: ThisParameterType<F>,
+    ...args: A
+  ): ReturnType<F> {
+    return this.storage.run(context, () => fn.call(thisArg as ThisParameterType<F>, ...args))
+  }
+
+  bind<T>(context: Otel.Context, target: T): T {
+    if (typeof target !== "function") return target
+    const storage = this.storage
+    return new Proxy(target, {
+      apply: (fn, thisArg, args) => storage.run(context, () => Reflect.apply(fn as never, thisArg, args))
+    })
+  }
+
+  enable(): this {
+    return this
+  }
+
+  disable(): this {
+    this.storage.disable()
+    return this
+  }
+}
+
+/** What a primitive evaluates to when the fiber stops running, for now or for good. */
+const Yield: unknown = Symbol.for("effect/Effect/Yield")
+
+/** The context that was active where a fiber began to run, while it has entered another. */
+const Outer = Symbol("loom-tracing/Outer")
+
+interface Entered extends Fiber.Fiber<unknown, unknown> {
+  [Outer]?: Otel.Context | undefined
+}
+
+/**
+ * Enters a context once and stays in it as long as the fiber wants it. When the
+ * fiber stops running, the context that was active before is active again, so
+ * that nothing leaks to the caller or to the fiber that runs next.
+ */
+const enterOnce = (storage: AsyncLocalStorage<Otel.Context>, contextOf: ContextOf): Hook => (primitive, fiber) => {
+  const entered: Entered = fiber
+  const wanted = contextOf(fiber) ?? entered[Outer]
+  if (wanted !== undefined) {
+    const active = storage.getStore()
+    if (active !== wanted) {
+      entered[Outer] ??= active ?? Otel.ROOT_CONTEXT
+      storage.enterWith(wanted)
+    }
+  }
+  const result = primitive[evaluate](fiber)
+  if (result === Yield && entered[Outer] !== undefined) {
+    storage.enterWith(entered[Outer])
+    entered[Outer] = undefined
+  }
+  return result
+}
+
+/**
+ * The tracer hook for the context manager in force; none when there is none,
+ * since it would run for every primitive of every fiber.
+ *
+ * @internal
+ */
+export const makeContextHook = (contextOf: ContextOf, manager?: LoomContextManager): Hook | undefined => {
+  if (manager !== undefined) return enterOnce(manager.storage, contextOf)
+  return hasContextManager() ? enterEach(contextOf) : undefined
+}
