@@ -97,38 +97,44 @@ export interface TraceHeaders {
 // Characters
 // =============================================================================
 
-// A table of character classes instead of regular expressions lets a header be read in one pass, so that what it costs
-// grows with its length alone, whatever a hostile peer puts in it.
+// Every header is read in one pass, so that its cost grows with its length alone, whatever a hostile peer puts in it.
 
-const OWS = 1
-const COMMA = 2
-const TRACESTATE_KEY = 4
-const TRACESTATE_VALUE = 8
-const TOKEN = 16
-const BAGGAGE_OCTET = 32
-const HEXADECIMAL = 64
-
-const CLASSES = Uint8Array.from({ length: 128 }, (_, code) => {
-  const char = String.fromCharCode(code)
-  return (/[ \t]/.test(char) ? OWS : 0) |
-    (char === "," ? COMMA : 0) |
-    (/[a-z0-9_\-*/@]/.test(char) ? TRACESTATE_KEY : 0) |
-    (/[^\x00-\x1f,=\x7f]/.test(char) ? TRACESTATE_VALUE : 0) |
-    (/[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(char) ? TOKEN : 0) |
-    (/[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]/.test(char) ? BAGGAGE_OCTET : 0) |
-    (/[0-9A-Fa-f]/.test(char) ? HEXADECIMAL : 0)
-})
-
-const isIn = (input: string, index: number, classes: number): boolean => {
-  const code = input.charCodeAt(index)
-  return code < 128 && (CLASSES[code] & classes) !== 0
+/** A set of ASCII characters: a table to look one up, an expression to run over many. */
+interface CharSet {
+  readonly table: Uint8Array
+  readonly run: RegExp
 }
 
-/** Where the run of characters of these classes that begins at `start` ends. */
-const endOf = (input: string, start: number, classes: number): number => {
+const charSet = (chars: string): CharSet => {
+  const one = new RegExp(chars)
+  return {
+    table: Uint8Array.from({ length: 128 }, (_, code) => one.test(String.fromCharCode(code)) ? 1 : 0),
+    run: new RegExp(`${chars}*`, "y")
+  }
+}
+
+const OWS = charSet("[ \\t]")
+const MEMBER_SEPARATOR = charSet("[ \\t,]")
+const PROPERTY_SEPARATOR = charSet("[ \\t;]")
+const TRACESTATE_KEY = charSet("[a-z0-9_\\-*/@]")
+const TRACESTATE_VALUE = charSet("[\\x20-\\x2b\\x2d-\\x3c\\x3e-\\x7e]")
+const TOKEN = charSet("[!#$%&'*+\\-.^_`|~0-9A-Za-z]")
+const BAGGAGE_OCTET = charSet("[\\x21\\x23-\\x2b\\x2d-\\x3a\\x3c-\\x5b\\x5d-\\x7e]")
+
+const isIn = (set: CharSet, code: number): boolean => code < 128 && set.table[code] === 1
+
+/** An expression is slower to start than the table and faster to go on: it takes over where a run is long. */
+const LONG_RUN = 24
+
+/** Where the run of characters of a set that begins at `start` ends. */
+const endOf = (set: CharSet, input: string, start: number): number => {
+  const short = Math.min(input.length, start + LONG_RUN)
   let end = start
-  while (end < input.length && isIn(input, end, classes)) end++
-  return end
+  while (end < short && isIn(set, input.charCodeAt(end))) end++
+  if (end < short || end === input.length) return end
+  set.run.lastIndex = end
+  set.run.test(input)
+  return set.run.lastIndex
 }
 
 // =============================================================================
@@ -153,26 +159,17 @@ export const FLAG_RANDOM = 0x02
 
 const DEFINED_FLAGS = FLAG_SAMPLED | FLAG_RANDOM
 
-const TRACEPARENT_LENGTH = 55
-/** Only a prohibitively large header may be refused (§3.2.4); a short one also cannot keep a large message in memory. */
+/** Only a prohibitively large header may be refused (§3.2.4). Parts of a larger one would keep all of it in memory. */
 const TRACEPARENT_MAX_INPUT = 8192
-const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
+/**
+ * An HTTP library strips the white space around a header, a message broker does
+ * not. Line breaks stay forbidden: no header may hold one.
+ */
+const TRACEPARENT = /^[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-|[ \t]*$)/
 const INVALID_TRACE_ID = "0".repeat(32)
 const INVALID_SPAN_ID = "0".repeat(16)
-const TRACE_ID = /^(?!0{32}$)[0-9a-f]{32}$/
-const SPAN_ID = /^(?!0{16}$)[0-9a-f]{16}$/
-
-/**
- * An HTTP library strips the optional white space around a header, a message
- * broker does not. `String.trim` would also take line breaks, which no header
- * may hold.
- */
-const trimOws = (input: string): string => {
-  const start = endOf(input, 0, OWS)
-  let end = input.length
-  while (end > start && isIn(input, end - 1, OWS)) end--
-  return input.slice(start, end)
-}
+const TRACE_ID = /^[0-9a-f]{32}$/
+const SPAN_ID = /^[0-9a-f]{16}$/
 
 /**
  * Checks that the identifiers of a span may go on the wire: lower-case
@@ -182,7 +179,8 @@ const trimOws = (input: string): string => {
  * @since 0.1.0
  */
 export const isValidSpanIdentity = (span: { readonly traceId: string; readonly spanId: string }): boolean =>
-  TRACE_ID.test(span.traceId) && SPAN_ID.test(span.spanId)
+  TRACE_ID.test(span.traceId) && span.traceId !== INVALID_TRACE_ID &&
+  SPAN_ID.test(span.spanId) && span.spanId !== INVALID_SPAN_ID
 
 /**
  * Reads a `traceparent` header (Trace Context Level 2, §3.2).
@@ -208,11 +206,10 @@ export const isValidSpanIdentity = (span: { readonly traceId: string; readonly s
  */
 export const parseTraceparent = (header: string): Traceparent | undefined => {
   if (header.length > TRACEPARENT_MAX_INPUT) return undefined
-  const input = header.length === TRACEPARENT_LENGTH ? header : trimOws(header)
-  if (input.length < TRACEPARENT_LENGTH) return undefined
-  const match = TRACEPARENT.exec(input.length === TRACEPARENT_LENGTH ? input : input.slice(0, TRACEPARENT_LENGTH))
-  if (match === null || match[1] === "ff") return undefined
-  if (input.length > TRACEPARENT_LENGTH && (match[1] === "00" || input[TRACEPARENT_LENGTH] !== "-")) return undefined
+  const match = TRACEPARENT.exec(header)
+  if (match === null) return undefined
+  const version = match[1]
+  if (version === "ff" || (version === "00" && match[5] === "-")) return undefined
   const traceId = match[2]
   const spanId = match[3]
   if (traceId === INVALID_TRACE_ID || spanId === INVALID_SPAN_ID) return undefined
@@ -223,6 +220,11 @@ export const parseTraceparent = (header: string): Traceparent | undefined => {
 
 /**
  * Prints a `traceparent` header in version `00`.
+ *
+ * **Gotchas**
+ *
+ * The identifiers are printed as they are: check those of unknown origin with
+ * {@link isValidSpanIdentity} first, or use {@link formatTraceHeaders}.
  *
  * @category encoding
  * @since 0.1.0
@@ -236,7 +238,7 @@ export const formatTraceparent = (self: Traceparent): string =>
 
 const TRACESTATE_MAX_MEMBERS = 32
 const TRACESTATE_MAX_TEXT = 256
-/** Twice the longest header that 32 members can make: the rest is optional white space and empty members. */
+/** Twice what 32 members of the greatest length take; the rest can only be white space and empty members. */
 const TRACESTATE_MAX_INPUT = 32 * 1024
 /** §3.3.3.1 asks for at least 512 characters; this is what HTTP servers commonly accept in one header. */
 const TRACESTATE_MAX_OUTPUT = 8192
@@ -244,31 +246,38 @@ const TRACESTATE_LARGE_MEMBER = 128
 
 /** Where the key that begins at `start` ends, or -1 when it is none (§3.3.2.2.1). */
 const tracestateKeyEnd = (input: string, start: number): number => {
-  const end = endOf(input, start, TRACESTATE_KEY)
+  const end = endOf(TRACESTATE_KEY, input, start)
   if (end === start || end - start > TRACESTATE_MAX_TEXT) return -1
   const first = input.charCodeAt(start)
   return first >= 0x61 || (first >= 0x30 && first <= 0x39) ? end : -1
 }
 
-/** Where the value that begins at `start` ends, or -1 when it is none. Leading spaces are part of it, trailing ones are not (§3.3.2.2.2). */
+/**
+ * Where the value that begins at `start` ends, or -1 when it is none. Leading
+ * spaces are part of it, trailing ones are not (§3.3.2.2.2). Of one that is too
+ * long it is the middle, where no member can end.
+ */
 const tracestateValueEnd = (input: string, start: number): number => {
-  let end = endOf(input, start, TRACESTATE_VALUE)
-  while (end > start && isIn(input, end - 1, OWS)) end--
-  return end === start || end - start > TRACESTATE_MAX_TEXT ? -1 : end
+  let end = Math.min(endOf(TRACESTATE_VALUE, input, start), start + TRACESTATE_MAX_TEXT)
+  while (end > start && isIn(OWS, input.charCodeAt(end - 1))) end--
+  return end === start ? -1 : end
 }
 
 /** Whether a header can be passed on as it is, which is the common case and needs no copy of anything. */
 const isCanonicalTracestate = (header: string): boolean => {
   if (header.length > TRACESTATE_MAX_OUTPUT) return false
+  const keys: Array<string> = []
   let start = 0
-  for (let count = 0; count < TRACESTATE_MAX_MEMBERS; count++) {
+  while (keys.length < TRACESTATE_MAX_MEMBERS) {
     const keyEnd = tracestateKeyEnd(header, start)
     if (keyEnd < 0 || header[keyEnd] !== "=") return false
     const end = tracestateValueEnd(header, keyEnd + 1)
     if (end < 0) return false
+    const key = header.slice(start, keyEnd)
+    if (keys.includes(key)) return false
     if (end === header.length) return true
-    // A value holds neither "," nor "=", so this can only be another member of the same key.
-    if (header[end] !== "," || header.includes(`,${header.slice(start, keyEnd)}=`, end)) return false
+    if (header[end] !== ",") return false
+    keys.push(key)
     start = end + 1
   }
   return false
@@ -279,35 +288,36 @@ const parseTracestateMembers = (header: string): ReadonlyArray<string> | undefin
   if (header.length > TRACESTATE_MAX_INPUT) return undefined
   const members: Array<string> = []
   let count = 0
-  let start = endOf(header, 0, OWS | COMMA)
+  let start = endOf(MEMBER_SEPARATOR, header, 0)
   while (start < header.length) {
     const keyEnd = tracestateKeyEnd(header, start)
     if (keyEnd < 0 || header[keyEnd] !== "=") return undefined
     const end = tracestateValueEnd(header, keyEnd + 1)
     if (end < 0 || ++count > TRACESTATE_MAX_MEMBERS) return undefined
-    const next = endOf(header, end, OWS)
+    const next = endOf(OWS, header, end)
     if (next < header.length && header[next] !== ",") return undefined
     // The left-most member is the newest, so a later one of the same key is stale (§3.3.3).
     const key = header.slice(start, keyEnd + 1)
     if (!members.some((member) => member.startsWith(key))) members.push(header.slice(start, end))
-    start = endOf(header, next, OWS | COMMA)
+    start = endOf(MEMBER_SEPARATOR, header, next)
   }
   return members
 }
 
-/** Joins members, leaving out whole ones as §3.3.3.1 asks: large ones first, then from the right. */
+/**
+ * Joins members. Above the limit whole ones go, the large ones first and from
+ * the right (§3.3.3.1): 32 members that are not large always fit.
+ */
 const formatTracestateMembers = (members: ReadonlyArray<string>): string => {
   const header = members.join(",")
   let excess = header.length - TRACESTATE_MAX_OUTPUT
   if (excess <= 0) return header
   const kept = members.slice()
-  for (let i = kept.length - 1; i >= 0 && excess > 0; i--) {
-    if (kept[i].length > TRACESTATE_LARGE_MEMBER) {
-      excess -= kept[i].length + 1
-      kept.splice(i, 1)
-    }
+  for (let i = kept.length - 1; excess > 0; i--) {
+    if (kept[i].length <= TRACESTATE_LARGE_MEMBER) continue
+    excess -= kept[i].length + 1
+    kept.splice(i, 1)
   }
-  while (excess > 0) excess -= kept.pop()!.length + 1
   return kept.join(",")
 }
 
@@ -319,8 +329,8 @@ const formatTracestateMembers = (members: ReadonlyArray<string>): string => {
  *
  * Optional white space and empty members go; of members with the same key the
  * left-most stays. One invalid member, or more than 32, discards the whole
- * header. A header above 8,192 characters loses whole members: those above 128
- * characters first, then from the right.
+ * header. A header above 8,192 characters loses whole members of more than 128
+ * characters, from the right.
  *
  * @category decoding
  * @since 0.1.0
@@ -363,7 +373,7 @@ export class TraceState {
     return this.members().find((member) => member.startsWith(`${key}=`))?.slice(key.length + 1)
   }
 
-  /** Adds or moves a member to the front. An invalid key or value changes nothing; a 33rd member pushes out the last. */
+  /** Adds or moves a member to the front. A 33rd pushes out the last; an invalid key or value changes nothing. */
   set(key: string, value: string): TraceState {
     if (tracestateKeyEnd(key, 0) !== key.length || tracestateValueEnd(value, 0) !== value.length) return this
     const members = [`${key}=${value}`, ...this.membersWithout(key)]
@@ -388,17 +398,24 @@ export class TraceState {
 const BAGGAGE_MAX_MEMBERS = 180
 const BAGGAGE_MAX_OUTPUT = 8192
 /**
- * The longest header that can be printed in the 8,192 bytes which always travel
- * on: one that has every octet percent-encoded. Within it one member may be as
- * long as all.
+ * The 8,192 bytes that always travel on, with every octet of them
+ * percent-encoded. Within that, one member may be as long as all.
  */
 const BAGGAGE_MAX_INPUT = 3 * BAGGAGE_MAX_OUTPUT
 
 const PERCENT = 0x25
-const HEX_DIGITS = "0123456789ABCDEF"
+const HEX_DIGITS = Uint8Array.from("0123456789ABCDEF", (digit) => digit.charCodeAt(0))
+/** The value of a hexadecimal digit by its character code, 255 for any other byte. */
+const HEX_VALUES = Uint8Array.from({ length: 256 }, (_, code) => {
+  const value = Number.parseInt(String.fromCharCode(code), 16)
+  return Number.isNaN(value) ? 255 : value
+})
 // `ignoreBOM` keeps a leading U+FEFF, which is a character of the value like any other.
 const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 const utf8Encoder = new TextEncoder()
+// Shared, because a buffer costs more than what a short value needs it for; no call keeps them beyond its return.
+const raw = new Uint8Array(BAGGAGE_MAX_INPUT)
+const encoded = new Uint8Array(BAGGAGE_MAX_OUTPUT)
 
 /**
  * Bytes that are no UTF-8 become U+FFFD (Baggage, §3.3.1.3). A `%` without two
@@ -406,43 +423,45 @@ const utf8Encoder = new TextEncoder()
  */
 const percentDecode = (input: string): string => {
   if (!input.includes("%")) return input
-  const bytes = new Uint8Array(input.length)
+  const { written } = utf8Encoder.encodeInto(input, raw)
   let length = 0
-  for (let i = 0; i < input.length; i++) {
-    const code = input.charCodeAt(i)
-    if (code === PERCENT && isIn(input, i + 1, HEXADECIMAL) && isIn(input, i + 2, HEXADECIMAL)) {
-      bytes[length++] = hexValue(input.charCodeAt(i + 1)) << 4 | hexValue(input.charCodeAt(i + 2))
-      i += 2
-    } else {
-      bytes[length++] = code
+  for (let i = 0; i < written; i++) {
+    let byte = raw[i]
+    if (byte === PERCENT && i + 2 < written) {
+      const high = HEX_VALUES[raw[i + 1]]
+      const low = HEX_VALUES[raw[i + 2]]
+      if (high < 16 && low < 16) {
+        byte = high << 4 | low
+        i += 2
+      }
     }
+    raw[length++] = byte
   }
-  return utf8Decoder.decode(bytes.subarray(0, length))
+  return utf8Decoder.decode(raw.subarray(0, length))
 }
-
-/** The low four bits of `0`-`9`, of `A`-`F` and `a`-`f` plus nine. */
-const hexValue = (code: number): number => (code & 0x0f) + (code > 0x39 ? 9 : 0)
 
 /**
  * Encodes what must be encoded and nothing else, so that a header that was
  * received within the limits is sent within them. An unpaired surrogate becomes
- * U+FFFD.
+ * U+FFFD. `undefined` when the result is too long for any header.
  */
-const percentEncode = (input: string): string => {
-  if (endOf(input, 0, BAGGAGE_OCTET) === input.length && !input.includes("%")) return input
-  const bytes = utf8Encoder.encode(input)
-  const out = new Uint8Array(bytes.length * 3)
+const percentEncode = (input: string): string | undefined => {
+  if (input.length > BAGGAGE_MAX_OUTPUT) return undefined
+  if (!input.includes("%") && endOf(BAGGAGE_OCTET, input, 0) === input.length) return input
+  const { written } = utf8Encoder.encodeInto(input, raw)
   let length = 0
-  for (const byte of bytes) {
-    if (byte < 128 && byte !== PERCENT && (CLASSES[byte] & BAGGAGE_OCTET) !== 0) {
-      out[length++] = byte
+  for (let i = 0; i < written; i++) {
+    const byte = raw[i]
+    if (byte !== PERCENT && isIn(BAGGAGE_OCTET, byte)) {
+      encoded[length++] = byte
     } else {
-      out[length++] = PERCENT
-      out[length++] = HEX_DIGITS.charCodeAt(byte >> 4)
-      out[length++] = HEX_DIGITS.charCodeAt(byte & 0x0f)
+      encoded[length++] = PERCENT
+      encoded[length++] = HEX_DIGITS[byte >> 4]
+      encoded[length++] = HEX_DIGITS[byte & 0x0f]
     }
+    if (length > BAGGAGE_MAX_OUTPUT) return undefined
   }
-  return utf8Decoder.decode(out.subarray(0, length))
+  return utf8Decoder.decode(encoded.subarray(0, length))
 }
 
 /**
@@ -458,27 +477,29 @@ const percentEncode = (input: string): string => {
  * @since 0.1.0
  */
 export const parseBaggage = (header: string): ReadonlyArray<BaggageMember> => {
+  // A member that the limit would cut is left out whole (§3.3.2).
   const input = header.length <= BAGGAGE_MAX_INPUT
     ? header
     : header.slice(0, Math.max(0, header.lastIndexOf(",", BAGGAGE_MAX_INPUT)))
   const members: Array<BaggageMember> = []
-  let at = 0
-  while (at < input.length && members.length < BAGGAGE_MAX_MEMBERS) {
-    const start = endOf(input, at, OWS | COMMA)
-    const keyEnd = endOf(input, start, TOKEN)
-    at = endOf(input, keyEnd, OWS)
+  let at = endOf(MEMBER_SEPARATOR, input, 0)
+  for (let count = 0; at < input.length && count < BAGGAGE_MAX_MEMBERS; count++) {
+    const start = at
+    const keyEnd = endOf(TOKEN, input, start)
+    at = endOf(OWS, input, keyEnd)
     if (keyEnd > start && input[at] === "=") {
-      const valueStart = endOf(input, at + 1, OWS)
-      const valueEnd = endOf(input, valueStart, BAGGAGE_OCTET)
+      const valueStart = endOf(OWS, input, at + 1)
+      const valueEnd = endOf(BAGGAGE_OCTET, input, valueStart)
       const properties: Array<BaggageProperty> = []
-      at = parseBaggageProperties(input, endOf(input, valueEnd, OWS), properties)
+      at = parseBaggageProperties(input, endOf(OWS, input, valueEnd), properties)
       if (at === input.length || input[at] === ",") {
         const key = input.slice(start, keyEnd)
         const value = percentDecode(input.slice(valueStart, valueEnd))
         members.push(properties.length === 0 ? { key, value } : { key, value, properties })
       }
     }
-    while (at < input.length && input[at] !== ",") at++
+    const comma = input.indexOf(",", at)
+    at = comma < 0 ? input.length : endOf(MEMBER_SEPARATOR, input, comma)
   }
   return members
 }
@@ -487,16 +508,16 @@ export const parseBaggage = (header: string): ReadonlyArray<BaggageMember> => {
 const parseBaggageProperties = (input: string, start: number, properties: Array<BaggageProperty>): number => {
   let at = start
   while (input[at] === ";") {
-    const keyStart = endOf(input, at + 1, OWS)
-    const keyEnd = endOf(input, keyStart, TOKEN)
-    at = endOf(input, keyEnd, OWS)
+    const keyStart = endOf(PROPERTY_SEPARATOR, input, at + 1)
+    const keyEnd = endOf(TOKEN, input, keyStart)
+    at = endOf(OWS, input, keyEnd)
     if (keyEnd === keyStart) continue
     const key = input.slice(keyStart, keyEnd)
     if (input[at] === "=") {
-      const valueStart = endOf(input, at + 1, OWS)
-      const valueEnd = endOf(input, valueStart, BAGGAGE_OCTET)
+      const valueStart = endOf(OWS, input, at + 1)
+      const valueEnd = endOf(BAGGAGE_OCTET, input, valueStart)
       properties.push({ key, value: percentDecode(input.slice(valueStart, valueEnd)) })
-      at = endOf(input, valueEnd, OWS)
+      at = endOf(OWS, input, valueEnd)
     } else {
       properties.push({ key })
     }
@@ -504,18 +525,23 @@ const parseBaggageProperties = (input: string, start: number, properties: Array<
   return at
 }
 
-const isToken = (input: string): boolean => input !== "" && endOf(input, 0, TOKEN) === input.length
+const isToken = (input: string): boolean => input !== "" && endOf(TOKEN, input, 0) === input.length
 
-/** A member cannot travel in part (§3.3.2), so one key that cannot be expressed leaves out all of it. */
+/** A member cannot travel in part (§3.3.2): what cannot be expressed in it leaves out all of it. */
 const formatBaggageMember = (member: BaggageMember): string | undefined => {
-  if (!isToken(member.key)) return undefined
-  let out = `${member.key}=${percentEncode(member.value)}`
-  if (member.properties === undefined) return out
+  let out = formatBaggagePair(member.key, member.value)
+  if (out === undefined || member.properties === undefined) return out
   for (const { key, value } of member.properties) {
-    if (!isToken(key)) return undefined
-    out += value === undefined ? `;${key}` : `;${key}=${percentEncode(value)}`
+    const property = value !== undefined ? formatBaggagePair(key, value) : isToken(key) ? key : undefined
+    if (property === undefined) return undefined
+    out += `;${property}`
   }
   return out
+}
+
+const formatBaggagePair = (key: string, value: string): string | undefined => {
+  const encodedValue = isToken(key) ? percentEncode(value) : undefined
+  return encodedValue === undefined ? undefined : `${key}=${encodedValue}`
 }
 
 /**
@@ -600,6 +626,12 @@ export const formatTraceHeaders = (context: RemoteContext): TraceHeaders => {
 // Schemas
 // =============================================================================
 
+const identifier = (pattern: RegExp, invalid: string): Schema.String =>
+  Schema.String.check(
+    Schema.isPattern(pattern),
+    Schema.makeFilter((id) => id !== invalid || "Expected an identifier that is not all zeros")
+  )
+
 /**
  * Schema of a `traceparent` header: decodes the string into a {@link Traceparent}.
  *
@@ -625,8 +657,8 @@ export const formatTraceHeaders = (context: RemoteContext): TraceHeaders => {
 export const TraceparentFromString: Schema.Codec<Traceparent, string> = Schema.String.pipe(
   Schema.decodeTo(
     Schema.Struct({
-      traceId: Schema.String.check(Schema.isPattern(TRACE_ID)),
-      spanId: Schema.String.check(Schema.isPattern(SPAN_ID)),
+      traceId: identifier(TRACE_ID, INVALID_TRACE_ID),
+      spanId: identifier(SPAN_ID, INVALID_SPAN_ID),
       traceFlags: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: DEFINED_FLAGS }))
     }),
     SchemaTransformation.transformEffect<Traceparent, string>({
