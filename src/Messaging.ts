@@ -1,6 +1,6 @@
 /**
- * Spans for messages: where one is sent and where it is processed, after
- * OpenTelemetry's messaging semantic conventions.
+ * Spans for messages: where they are made, sent, received, processed and
+ * settled, after OpenTelemetry's messaging semantic conventions.
  *
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  *
@@ -10,17 +10,21 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { dual } from "effect/Function"
+import { dual, identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
-import { readTraceContext, withRemoteContext } from "./Carrier.ts"
+import { contextOf, readTraceContext, type TRACE_CONTEXT_KEY, withRemoteContext } from "./Carrier.ts"
 import { GenAiSettings } from "./GenAiSettings.ts"
 import { isTracingOff } from "./internal/off.ts"
+import { reportOnce } from "./internal/reportOnce.ts"
 import * as semconv from "./internal/semconv.ts"
-import { setAttribute, traced } from "./internal/span.ts"
-import { AmbientSpan, propagatedSpan } from "./internal/spanContext.ts"
+import { setAttribute, type SpanSpec, traced } from "./internal/span.ts"
+import { AmbientSpan, propagatedSpan, toExternalSpan } from "./internal/spanContext.ts"
 import type { Attributes } from "./internal/startAttributes.ts"
 import type { RemoteContext } from "./TraceContext.ts"
 import type { TracedMessage } from "./TracedMessage.ts"
@@ -42,7 +46,12 @@ export interface MessagingOptions {
   readonly destination: string
   /** The pattern that the destination was made from, when its name has many values. It names the span. */
   readonly template?: string | undefined
-  /** The system's own verb. Default: `send` for a producer, `process` for a consumer. */
+  /** The destination was made for a while, as the inbox of a request is. Its name is not that of the span. */
+  readonly temporary?: boolean | undefined
+  /** The destination has no name, or one that the broker has made up. Its name is not that of the span. */
+  readonly anonymous?: boolean | undefined
+  readonly partition?: string | undefined
+  /** The system's own verb. Default: that of the convention, such as `send` for a producer. */
   readonly operation?: string | undefined
   readonly messageId?: string | undefined
   /** The correlation id of a request and its reply. */
@@ -50,12 +59,101 @@ export interface MessagingOptions {
   /** Bytes. */
   readonly bodySize?: number | undefined
   readonly consumerGroup?: string | undefined
+  readonly subscription?: string | undefined
+  readonly clientId?: string | undefined
+  /** The broker. */
+  readonly server?: { readonly address: string; readonly port?: number | undefined } | undefined
   /**
    * How a consumer span refers to the context in which its message was created:
    * as its parent (the default, so that one trace shows the whole flow), or by a
    * link, as the specification does by default.
    */
   readonly relation?: "parent" | "link" | undefined
+}
+
+/**
+ * One of several messages that are handled together: where it comes from, and
+ * what is to be said of it alone.
+ *
+ * **Details**
+ *
+ * A decoded `TracedMessage` is one, and so is a message that carries its
+ * `_trace_context`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface BatchMessage
+  extends Partial<Pick<MessagingOptions, "destination" | "partition" | "messageId" | "conversationId" | "bodySize">>
+{
+  /** The context in which it was created. */
+  readonly traceContext?: RemoteContext | Option.Option<RemoteContext> | undefined
+  /** That context, as the message carries it. */
+  readonly [TRACE_CONTEXT_KEY]?: unknown
+}
+
+/**
+ * The options of a span for a message that is sent.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ProducerOptions extends MessagingOptions {
+  /** The context that the message carries, when that was created before and elsewhere. */
+  readonly traceContext?: RemoteContext | Option.Option<RemoteContext> | undefined
+}
+
+/**
+ * The options of a span for messages that are fetched.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ReceiveOptions<A> extends MessagingOptions {
+  /** The messages in what the effect returns: the span links to each, and counts them. */
+  readonly messages?: ((value: A) => ReadonlyArray<BatchMessage>) | undefined
+}
+
+/**
+ * The options of a span for several messages at once.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface BatchOptions extends MessagingOptions {
+  readonly messages: ReadonlyArray<BatchMessage>
+  /** What is done with them. Default: `process`. */
+  readonly type?: "send" | "receive" | "process" | "settle" | undefined
+}
+
+/**
+ * The options of a handler of raw messages.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface HandlerOptions<M> extends MessagingOptions {
+  /** What of a raw message is decoded. Default: all of it. What it throws makes the message undecodable. */
+  readonly wire?: ((raw: M) => unknown) | undefined
+  /** Reads a context that a message carries in its headers. It beats the one in what is decoded. */
+  readonly traceContext?: ((raw: M) => Effect.Effect<Option.Option<RemoteContext>>) | undefined
+  /** What the span is to say of this one message, such as its id. */
+  readonly describe?: ((raw: M) => Partial<MessagingOptions>) | undefined
+}
+
+/**
+ * The options of a handler of a stream of raw messages.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface StreamHandlerOptions<M, E, R> extends HandlerOptions<M> {
+  /** Takes a message that does not decode. It runs in the span that has failed; what it fails with, the stream does. */
+  readonly deadLetter: (undecodable: UndecodableMessage, raw: M) => Effect.Effect<unknown, E, R>
+  /** How many messages are handled at once. Default: 1. */
+  readonly concurrency?: number | "unbounded" | undefined
+  /** Whether results come as they are ready. Default: in the order of their messages. */
+  readonly unordered?: boolean | undefined
 }
 
 /**
@@ -79,10 +177,28 @@ export class UndecodableMessage extends Data.TaggedError("UndecodableMessage")<{
 }
 
 // =============================================================================
+// Names
+// =============================================================================
+
+const MESSAGING_CLIENT_ID = "messaging.client.id"
+const MESSAGING_DESTINATION_ANONYMOUS = "messaging.destination.anonymous"
+const MESSAGING_DESTINATION_PARTITION_ID = "messaging.destination.partition.id"
+const MESSAGING_DESTINATION_SUBSCRIPTION_NAME = "messaging.destination.subscription.name"
+const MESSAGING_DESTINATION_TEMPORARY = "messaging.destination.temporary"
+
+// =============================================================================
 // Spans
 // =============================================================================
 
-type OperationType = "send" | "process"
+type OperationType = "create" | "send" | "receive" | "process" | "settle"
+
+const KINDS: Record<OperationType, Tracer.SpanKind> = {
+  create: "producer",
+  send: "producer",
+  receive: "client",
+  process: "consumer",
+  settle: "client"
+}
 
 const startAttributes = (options: MessagingOptions, type: OperationType): Attributes => {
   const start: Attributes = {
@@ -92,6 +208,13 @@ const startAttributes = (options: MessagingOptions, type: OperationType): Attrib
     [semconv.MESSAGING_DESTINATION_NAME]: options.destination
   }
   if (options.template !== undefined) start[semconv.MESSAGING_DESTINATION_TEMPLATE] = options.template
+  if (options.temporary === true) start[MESSAGING_DESTINATION_TEMPORARY] = true
+  if (options.anonymous === true) start[MESSAGING_DESTINATION_ANONYMOUS] = true
+  if (options.partition !== undefined) start[MESSAGING_DESTINATION_PARTITION_ID] = options.partition
+  if (options.server !== undefined) {
+    start[semconv.SERVER_ADDRESS] = options.server.address
+    if (options.server.port !== undefined) start[semconv.SERVER_PORT] = options.server.port
+  }
   return start
 }
 
@@ -107,10 +230,59 @@ const writeMessage = (
   setAttribute(span, semconv.MESSAGING_MESSAGE_CONVERSATION_ID, options.conversationId)
   setAttribute(span, semconv.MESSAGING_MESSAGE_BODY_SIZE, options.bodySize)
   setAttribute(span, semconv.MESSAGING_CONSUMER_GROUP_NAME, options.consumerGroup)
+  setAttribute(span, MESSAGING_DESTINATION_SUBSCRIPTION_NAME, options.subscription)
+  setAttribute(span, MESSAGING_CLIENT_ID, options.clientId)
 }
 
-const spanName = (options: MessagingOptions, type: OperationType): string =>
-  `${options.operation ?? type} ${options.template ?? options.destination}`
+/** A name that differs from one destination to the next would tell a backend nothing. */
+const spanName = (options: MessagingOptions, type: OperationType): string => {
+  const operation = options.operation ?? type
+  if (options.template !== undefined) return `${operation} ${options.template}`
+  return options.temporary === true || options.anonymous === true ? operation : `${operation} ${options.destination}`
+}
+
+const messagingSpan = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  options: MessagingOptions,
+  type: OperationType,
+  spec?: Partial<SpanSpec<A, E>>
+): Effect.Effect<A, E, R> =>
+  traced(self, {
+    name: spanName(options, type),
+    kind: KINDS[type],
+    start: startAttributes(options, type),
+    begin: (span) => writeMessage(span, options, fiber),
+    ...spec
+  })
+
+/** The link to the context of a message, with what is to be said of it. */
+const linkOf = (message: BatchMessage): Tracer.SpanLink | undefined => {
+  // A message may be a hostile object, as in `injectTraceContext`.
+  try {
+    const { traceContext } = message
+    const context = contextOf(traceContext ?? readTraceContext(message))
+    const span = context === undefined ? undefined : toExternalSpan(context)
+    return span === undefined ? undefined : { span, attributes: linkAttributes(message) }
+  } catch {
+    return undefined
+  }
+}
+
+const linkAttributes = (message: BatchMessage): Attributes => {
+  const attributes: Attributes = {}
+  if (message.destination !== undefined) attributes[semconv.MESSAGING_DESTINATION_NAME] = message.destination
+  if (message.partition !== undefined) attributes[MESSAGING_DESTINATION_PARTITION_ID] = message.partition
+  if (message.messageId !== undefined) attributes[semconv.MESSAGING_MESSAGE_ID] = message.messageId
+  if (message.conversationId !== undefined) {
+    attributes[semconv.MESSAGING_MESSAGE_CONVERSATION_ID] = message.conversationId
+  }
+  if (message.bodySize !== undefined) attributes[semconv.MESSAGING_MESSAGE_BODY_SIZE] = message.bodySize
+  return attributes
+}
+
+const linksOf = (messages: ReadonlyArray<BatchMessage>): ReadonlyArray<Tracer.SpanLink> =>
+  messages.map(linkOf).filter(Predicate.isNotUndefined)
 
 /**
  * Runs an effect inside a span for a message that it sends.
@@ -123,7 +295,8 @@ const spanName = (options: MessagingOptions, type: OperationType): string =>
  * **Details**
  *
  * Kind `PRODUCER`, named `{operation} {destination}`, the operation being
- * `send` unless you say otherwise.
+ * `send` unless you say otherwise. A message that keeps a context of its own,
+ * given as `traceContext`, is linked, and the kind is `CLIENT`.
  *
  * **Example** (Publishing)
  *
@@ -141,23 +314,72 @@ const spanName = (options: MessagingOptions, type: OperationType): string =>
  * Effect.runSync(publish({ id: 1 })) // => 1
  * ```
  *
+ * @see {@link withCreateSpan} for messages that are made one by one and sent together
+ *
  * @category combinators
  * @since 0.1.0
  */
 export const withProducerSpan: {
+  (options: ProducerOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: ProducerOptions): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: ProducerOptions): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      if (isTracingOff(fiber)) return self
+      const created = options.traceContext === undefined ? undefined : linkOf({ traceContext: options.traceContext })
+      return messagingSpan(
+        self,
+        fiber,
+        options,
+        "send",
+        created === undefined ? undefined : { kind: "client", links: [created] }
+      )
+    })
+)
+
+/**
+ * Runs an effect inside a span for a message that it makes but does not send.
+ *
+ * **When to use**
+ *
+ * Use for each message of a batch, around its injection; then send them inside
+ * `withBatchSpan`, which links to them.
+ *
+ * **Details**
+ *
+ * Kind `PRODUCER`, named `create {destination}`.
+ *
+ * **Example** (Sending a batch)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { injectTraceContext, withBatchSpan, withCreateSpan } from "loom-tracing"
+ *
+ * const kafka = { system: "kafka", destination: "orders" }
+ * const sendAll = (messages: ReadonlyArray<object>) => Effect.succeed(messages.length)
+ *
+ * const send = Effect.gen(function*() {
+ *   const messages = yield* Effect.forEach(
+ *     [{ order: 1 }, { order: 2 }],
+ *     (message) => injectTraceContext(message).pipe(withCreateSpan(kafka))
+ *   )
+ *   return yield* sendAll(messages).pipe(withBatchSpan({ ...kafka, type: "send", messages }))
+ * })
+ *
+ * Effect.runSync(send) // => 2
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withCreateSpan: {
   (options: MessagingOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R>
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R> =>
-    Effect.withFiber((fiber) =>
-      isTracingOff(fiber) ? self : traced(self, {
-        name: spanName(options, "send"),
-        kind: "producer",
-        start: startAttributes(options, "send"),
-        begin: (span) => writeMessage(span, options, fiber)
-      })
-    )
+    Effect.withFiber((fiber) => isTracingOff(fiber) ? self : messagingSpan(self, fiber, options, "create"))
 )
 
 /**
@@ -200,21 +422,187 @@ export const withConsumerSpan: {
 } = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => isTracingOff(fiber) ? self : consumerSpan(self, fiber, options))
+)
+
+const consumerSpan = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  options: MessagingOptions
+): Effect.Effect<A, E, R> => {
+  const creation = fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
+  const ambient = creation === undefined
+    ? undefined
+    : propagatedSpan(Context.getOrUndefined(creation.annotations, AmbientSpan))
+  const linksCreation = options.relation === "link" && creation !== undefined
+  const linked = linksCreation ? creation : ambient
+  return messagingSpan(self, fiber, options, "process", {
+    ...(linked === undefined ? undefined : { links: [{ span: linked, attributes: {} }] }),
+    ...(linksCreation ? ambient === undefined ? { root: true } : { parent: ambient } : undefined)
+  })
+}
+
+const withReceiveSpanOptions = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  options: ReceiveOptions<A>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    if (isTracingOff(fiber)) return self
+    const { messages } = options
+    return messagingSpan(
+      self,
+      fiber,
+      options,
+      "receive",
+      messages === undefined ? undefined : {
+        finish: (span, exit) => exit._tag === "Success" ? writeReceived(span, messages, exit.value) : undefined
+      }
+    )
+  })
+
+const writeReceived = <A>(
+  span: Tracer.Span,
+  messages: (value: A) => ReadonlyArray<BatchMessage>,
+  value: A
+): Effect.Effect<void> | undefined => {
+  try {
+    const received = messages(value)
+    span.attribute(semconv.MESSAGING_BATCH_MESSAGE_COUNT, received.length)
+    span.addLinks(linksOf(received))
+    return undefined
+  } catch (error) {
+    return reportOnce(messages, "The messages option of withReceiveSpan has thrown, so they are not linked", error)
+  }
+}
+
+/**
+ * Runs an effect inside a span for messages that it fetches from a broker.
+ *
+ * **When to use**
+ *
+ * Use around a pull, not around the wait of a subscription.
+ *
+ * **Details**
+ *
+ * Kind `CLIENT`, named `{operation} {destination}`, the operation being
+ * `receive` unless you say otherwise. With `messages`, the span links to the
+ * context of each and counts them; none is a count too.
+ *
+ * **Example** (Pulling a batch)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withReceiveSpan } from "loom-tracing"
+ *
+ * const pull = Effect.succeed([{ id: 1, _trace_context: {} }, { id: 2 }])
+ * const receive = pull.pipe(
+ *   withReceiveSpan({ system: "aws.sqs", destination: "tasks", messages: (batch) => batch })
+ * )
+ *
+ * Effect.runSync(receive).length // => 2
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+// One signature that is generic over the options would narrow the effect's type to that of the callback.
+export const withReceiveSpan: {
+  (options: MessagingOptions & { readonly messages?: undefined }): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
+  <A>(options: ReceiveOptions<NoInfer<A>>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <B>(options: ReceiveOptions<B>): <A extends B, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: ReceiveOptions<NoInfer<A>>): Effect.Effect<A, E, R>
+} = dual(2, withReceiveSpanOptions)
+
+/**
+ * Runs an effect inside a span for the acknowledgement or rejection of a
+ * message.
+ *
+ * **Details**
+ *
+ * Kind `CLIENT`, named `{operation} {destination}`, the operation being
+ * `settle` unless you say otherwise: `ack`, `nack`, `commit`.
+ *
+ * **Example** (Acknowledging)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withSettleSpan } from "loom-tracing"
+ *
+ * const ack = Effect.succeed("acknowledged").pipe(
+ *   withSettleSpan({ system: "rabbitmq", destination: "tasks", operation: "ack" })
+ * )
+ *
+ * Effect.runSync(ack) // => "acknowledged"
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withSettleSpan: {
+  (options: MessagingOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: MessagingOptions): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => isTracingOff(fiber) ? self : messagingSpan(self, fiber, options, "settle"))
+)
+
+/**
+ * Runs an effect inside one span for several messages.
+ *
+ * **When to use**
+ *
+ * Use where messages are processed, sent or settled together. Inside it each
+ * message can have a span of its own, by `withConsumerSpan`.
+ *
+ * **Details**
+ *
+ * Kind `CONSUMER` for `process`, else `CLIENT`. The span links to the context
+ * of each message; the link says what is said of that message alone. The
+ * consumer span of a message inside it is in the message's trace and links to
+ * the batch; with `relation: "link"` it is a child of the batch and links to the
+ * message's context.
+ *
+ * **Gotchas**
+ *
+ * A span keeps 128 links unless `OTEL_SPAN_LINK_COUNT_LIMIT` says otherwise.
+ *
+ * **Example** (Processing a batch)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withBatchSpan, withConsumerSpan, withTraceContext } from "loom-tracing"
+ *
+ * const kafka = { system: "kafka", destination: "orders" }
+ *
+ * const processAll = (messages: ReadonlyArray<{ readonly id: number; readonly _trace_context?: object }>) =>
+ *   Effect.forEach(messages, (message) =>
+ *     Effect.succeed(message.id * 2).pipe(withConsumerSpan(kafka), withTraceContext(message))
+ *   ).pipe(withBatchSpan({ ...kafka, messages }))
+ *
+ * Effect.runSync(processAll([{ id: 1 }, { id: 2 }])) // => [2, 4]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withBatchSpan: {
+  (options: BatchOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: BatchOptions): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: BatchOptions): Effect.Effect<A, E, R> =>
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return self
-      const creation = fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
-      const ambient = creation === undefined
-        ? undefined
-        : propagatedSpan(Context.getOrUndefined(creation.annotations, AmbientSpan))
-      const linksCreation = options.relation === "link" && creation !== undefined
-      const linked = linksCreation ? creation : ambient
-      return traced(self, {
-        name: spanName(options, "process"),
-        kind: "consumer",
-        start: startAttributes(options, "process"),
-        ...(linked === undefined ? undefined : { links: [{ span: linked, attributes: {} }] }),
-        ...(linksCreation ? ambient === undefined ? { root: true } : { parent: ambient } : undefined),
-        begin: (span) => writeMessage(span, options, fiber)
+      const type = options.type ?? "process"
+      const start = startAttributes(options, type)
+      start[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = options.messages.length
+      return messagingSpan(self, fiber, options, type, {
+        kind: type === "process" ? "consumer" : "client",
+        start,
+        links: linksOf(options.messages)
       })
     })
 )
@@ -232,6 +620,80 @@ const salvageTraceContext = (wire: unknown): Option.Option<RemoteContext> => {
 const utf8 = new TextDecoder()
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 
+/** Decodes a raw message and goes on inside its consumer span, one way or the other. */
+const makeReceive = <A, I, RD, RE, M>(
+  schema: Schema.Codec<TracedMessage<A>, I, RD, RE>,
+  options: HandlerOptions<M>
+) => {
+  const decode = Schema.decodeUnknownEffect(schema)
+  return <B, E, R, B2, E2, R2>(
+    raw: M,
+    onMessage: (message: TracedMessage<A>) => Effect.Effect<B, E, R>,
+    onUndecodable: (undecodable: UndecodableMessage) => Effect.Effect<B2, E2, R2>
+  ): Effect.Effect<B | B2, E | E2, R | R2 | RD> => {
+    const decodeRaw = (headers: Option.Option<RemoteContext>) => {
+      const fail = (wire: unknown, cause: Schema.SchemaError) => {
+        const traceContext = Option.isSome(headers) ? headers : salvageTraceContext(wire)
+        return Effect.suspend(() => onUndecodable(new UndecodableMessage({ wire: raw, traceContext, cause }))).pipe(
+          withDescribedSpan(options, raw),
+          withRemoteContext(traceContext)
+        )
+      }
+      let wire: unknown = raw
+      try {
+        if (options.wire !== undefined) wire = options.wire(raw)
+      } catch (error) {
+        return fail(undefined, unreadable(error))
+      }
+      return Effect.matchEffect(decode(wire), {
+        onSuccess: (decoded) => {
+          const message = Option.isSome(headers) ? { payload: decoded.payload, traceContext: headers } : decoded
+          return Effect.suspend(() => onMessage(message)).pipe(
+            withDescribedSpan(options, raw),
+            withRemoteContext(message.traceContext)
+          )
+        },
+        onFailure: (cause) => fail(wire, cause)
+      })
+    }
+    const { traceContext } = options
+    return Effect.suspend(() =>
+      traceContext === undefined ? decodeRaw(Option.none()) : Effect.flatMap(
+        Effect.suspend(() => traceContext(raw)).pipe(
+          Effect.catchDefect((error) =>
+            Effect.as(
+              reportOnce(traceContext, "The traceContext option of a message handler has failed", error) ?? Effect.void,
+              Option.none<RemoteContext>()
+            )
+          )
+        ),
+        decodeRaw
+      )
+    )
+  }
+}
+
+const unreadable = (error: unknown): Schema.SchemaError =>
+  new Schema.SchemaError(
+    new SchemaIssue.InvalidValue({ message: Predicate.isError(error) ? error.message : String(error) })
+  )
+
+/** A consumer span that also says what `describe` says. */
+const withDescribedSpan =
+  <M>(options: HandlerOptions<M>, raw: M) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      if (isTracingOff(fiber)) return self
+      const { describe } = options
+      if (describe === undefined) return consumerSpan(self, fiber, options)
+      try {
+        return consumerSpan(self, fiber, { ...options, ...describe(raw) })
+      } catch (error) {
+        const report = reportOnce(describe, "The describe option of a message handler has thrown", error)
+        const span = consumerSpan(self, fiber, options)
+        return report === undefined ? span : Effect.andThen(report, span)
+      }
+    })
+
 /**
  * Makes a handler of raw messages: it decodes a message, continues its trace in
  * a consumer span and hands the payload on.
@@ -247,6 +709,10 @@ const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unkno
  * fails with {@link UndecodableMessage}, which holds the untouched message and
  * its trace context, inside a consumer span of the same trace. A bad trace
  * context is no context.
+ *
+ * A raw message may be more than its text: `wire` says what of it is decoded,
+ * `traceContext` reads its headers, `describe` names its id and the like. The
+ * handler gets it as its third argument.
  *
  * **Example** (Handling a message)
  *
@@ -265,31 +731,96 @@ const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unkno
  * Effect.runSync(Effect.flip(handle(`{"id":"x"}`)))._tag // => "UndecodableMessage"
  * ```
  *
+ * @see {@link handleTracedStream} for a stream of messages
+ *
  * @category handlers
  * @since 0.1.0
  */
-export const handleTracedMessage = <A, I, RD, RE, B, E, R>(
+export const handleTracedMessage = <A, I, RD, RE, B, E, R, M = unknown>(
   schema: Schema.Codec<TracedMessage<A>, I, RD, RE>,
-  options: MessagingOptions,
-  handler: (payload: A, message: TracedMessage<A>) => Effect.Effect<B, E, R>
-): (wire: unknown) => Effect.Effect<B, E | UndecodableMessage, R | RD> => {
-  const decode = Schema.decodeUnknownEffect(schema)
-  return (wire) =>
-    Effect.matchEffect(decode(wire), {
-      onSuccess: (message) =>
-        Effect.suspend(() => handler(message.payload, message)).pipe(
-          withConsumerSpan(options),
-          inContext(message.traceContext)
-        ),
-      onFailure: (cause) => {
-        const traceContext = salvageTraceContext(wire)
-        return Effect.fail(new UndecodableMessage({ wire, traceContext, cause })).pipe(
-          withConsumerSpan(options),
-          inContext(traceContext)
-        )
-      }
-    })
+  options: HandlerOptions<M>,
+  handler: (payload: A, message: TracedMessage<A>, raw: M) => Effect.Effect<B, E, R>
+): (wire: M) => Effect.Effect<B, E | UndecodableMessage, R | RD> => {
+  const receive = makeReceive(schema, options)
+  return (raw) => receive(raw, (message) => handler(message.payload, message, raw), Effect.fail)
 }
 
-const inContext = (context: Option.Option<RemoteContext>) => <A, E, R>(self: Effect.Effect<A, E, R>) =>
-  Option.isNone(context) ? self : withRemoteContext(self, context.value)
+/**
+ * Makes a handler of a stream of raw messages: each is decoded and handled in a
+ * consumer span of its own, in the trace that it belongs to.
+ *
+ * **When to use**
+ *
+ * Use to consume a subscription. `Stream.withSpan` and a `mapEffect` would put
+ * all messages into one trace, or none.
+ *
+ * **Details**
+ *
+ * The stream gives what the handler returns, in the order of the messages unless
+ * `unordered` is set. A message that does not decode goes to `deadLetter` and
+ * gives nothing: its span has failed with {@link UndecodableMessage}, and what
+ * `deadLetter` sends is in the same trace. A failure of the handler ends the
+ * stream, as it does with `mapEffect`.
+ *
+ * When the stream ends early, handlers that still run are interrupted and their
+ * spans end. The rest is as with `handleTracedMessage`.
+ *
+ * **Example** (Consuming a subscription)
+ *
+ * ```ts
+ * import { Effect, Schema, Stream } from "effect"
+ * import { handleTracedStream, TracedMessage } from "loom-tracing"
+ *
+ * const Task = Schema.Struct({ id: Schema.Number })
+ * const dead: Array<unknown> = []
+ *
+ * const results = Stream.make(`{"id":1}`, `{"id":"two"}`, `{"id":3}`).pipe(
+ *   handleTracedStream(
+ *     Schema.fromJsonString(TracedMessage(Task)),
+ *     {
+ *       system: "nats",
+ *       destination: "tasks",
+ *       concurrency: 8,
+ *       deadLetter: ({ wire }) => Effect.sync(() => dead.push(wire))
+ *     },
+ *     (task) => Effect.succeed(task.id * 10)
+ *   ),
+ *   Stream.runCollect
+ * )
+ *
+ * await Effect.runPromise(results) // => [10, 30]
+ * dead // => ["{\"id\":\"two\"}"]
+ * ```
+ *
+ * @category handlers
+ * @since 0.1.0
+ */
+export const handleTracedStream = <A, I, RD, RE, B, E, R, E2, R2, M = unknown>(
+  schema: Schema.Codec<TracedMessage<A>, I, RD, RE>,
+  options: StreamHandlerOptions<M, E2, R2>,
+  handler: (payload: A, message: TracedMessage<A>, raw: M) => Effect.Effect<B, E, R>
+): <E3, R3>(messages: Stream.Stream<M, E3, R3>) => Stream.Stream<B, E | E2 | E3, R | R2 | R3 | RD> => {
+  const receive = makeReceive(schema, options)
+  const handle = (raw: M): Effect.Effect<Result.Result<B, void>, E | E2, R | R2 | RD> => {
+    let dead: UndecodableMessage | undefined
+    const handled = receive(
+      raw,
+      (message) => Effect.map(handler(message.payload, message, raw), Result.succeed),
+      (undecodable) => {
+        dead = undecodable
+        return Effect.andThen(options.deadLetter(undecodable, raw), Effect.fail(undecodable))
+      }
+    )
+    // By identity, as the handler may have messages of its own that do not decode.
+    return Effect.catchIf(
+      handled,
+      (error): error is UndecodableMessage => error === dead,
+      () => Effect.succeed(Result.failVoid)
+    ) as Effect.Effect<Result.Result<B, void>, E | E2, R | R2 | RD>
+  }
+  return (messages) =>
+    messages.pipe(
+      Stream.mapEffect(handle, { concurrency: options.concurrency, unordered: options.unordered }),
+      Stream.filterMap(identity)
+    )
+}

@@ -137,10 +137,13 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
                 })
               )
             }
+            if (Option.isNone(message.traceContext)) return Effect.succeed(encoded)
+            const headers = formatTraceHeaders(message.traceContext.value)
             return Effect.succeed(
-              Option.isNone(message.traceContext)
-                ? encoded
-                : { ...encoded, [TRACE_CONTEXT_KEY]: formatTraceHeaders(message.traceContext.value) }
+              Object.keys(headers).length === 0 ? encoded : {
+                ...encoded,
+                [TRACE_CONTEXT_KEY]: headers
+              }
             )
           })
         )

@@ -16,6 +16,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import { Propagators } from "./Carrier.ts"
 import { GenAiSettings } from "./GenAiSettings.ts"
 import { isHeader, type OtelEnv, parseEndpoint, readOtelEnv } from "./internal/otelEnv.ts"
 import type { SdkSettings } from "./internal/sdk.ts"
@@ -110,6 +111,8 @@ export interface TracingOptions {
   readonly spanProcessors?: ReadonlyArray<SpanProcessor> | undefined
   /** Which spans are recorded. Default: `OTEL_TRACES_SAMPLER`, else all whose parent is. */
   readonly sampler?: Sampler | undefined
+  /** The keys of baggage members that become attributes of every span, under the same name. Default: none. */
+  readonly baggageAttributes?: ReadonlyArray<string> | undefined
   /**
    * Somebody else's provider (Sentry's, a `NodeSDK`'s), or whichever is registered globally: spans are recorded there.
    * It is never shut down by this layer, and has its own exporter, sampler and resource.
@@ -168,6 +171,10 @@ const checks: Record<Exclude<keyof TracingOptions, "headers">, readonly [Check, 
   ],
   spanProcessors: [(value) => Array.isArray(value) && value.every(hasMethod("onEnd")), "an array of span processors"],
   sampler: [hasMethod("shouldSample"), "a Sampler"],
+  baggageAttributes: [
+    (value) => Array.isArray(value) && value.every(isNonEmptyString),
+    "an array of baggage keys"
+  ],
   provider: [
     (value) => value === "global" || hasMethod("getTracer")(value),
     "a TracerProvider, or \"global\""
@@ -243,7 +250,12 @@ const build = Effect.fnUntraced(function*(
     capture: env.capture,
     ...options.genAi
   }
-  const off = Context.add(noopContext, GenAiSettings, genAi)
+  const propagators: Propagators = env.propagators === undefined ? yield* Propagators : {
+    tracecontext: env.propagators.includes("tracecontext"),
+    baggage: env.propagators.includes("baggage")
+  }
+  const settings = Context.empty().pipe(Context.add(GenAiSettings, genAi), Context.add(Propagators, propagators))
+  const off = Context.merge(noopContext, settings)
   if (env.disabled) return off
   const sdk = yield* loadSdk
   if (sdk === undefined) return off
@@ -261,8 +273,10 @@ const build = Effect.fnUntraced(function*(
     headers: headersOf(options.headers),
     spanProcessors: options.spanProcessors ?? [],
     sampler: options.sampler,
+    baggageAttributes: options.baggageAttributes ?? [],
     provider: options.provider,
     global: options.global ?? false,
+    propagators,
     maxQueueSize: options.maxQueueSize,
     maxQueueBytes: options.maxQueueBytes,
     exportInterval: millisOf(options.exportInterval),
@@ -284,10 +298,9 @@ const build = Effect.fnUntraced(function*(
     )
   }
   const { tracing } = live
-  return Context.empty().pipe(
+  return settings.pipe(
     Context.add(Tracing, tracing),
-    Context.add(Tracer.Tracer, tracing.tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })),
-    Context.add(GenAiSettings, genAi)
+    Context.add(Tracer.Tracer, tracing.tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION }))
   )
 })
 

@@ -6,14 +6,27 @@
  * @since 0.1.0
  */
 export {
+  amqpCarrier,
   Baggage,
   currentTraceContext,
+  extractHeaders,
   extractTraceContext,
+  headersCarrier,
+  injectHeaders,
   injectTraceContext,
+  kafkaCarrier,
+  linkRemoteContext,
+  linkTraceContext,
+  mcpCarrier,
+  natsCarrier,
+  Propagators,
+  recordCarrier,
   TRACE_CONTEXT_KEY,
+  withBaggage,
+  withRemoteContext,
   withTraceContext
 } from "./Carrier.ts"
-export type { TraceCarrier } from "./Carrier.ts"
+export type { Carrier, HeaderRecord, HeaderValue, NatsHeaders, TraceCarrier, WebHeaders } from "./Carrier.ts"
 export { annotateLlmResponse, withAgentSpan, withLlmSpan, withToolSpan } from "./GenAi.ts"
 export type {
   AgentSpanOptions,
@@ -41,8 +54,26 @@ export type {
 } from "./GenAiContent.ts"
 export { GenAiSettings } from "./GenAiSettings.ts"
 export type { Content, ContentCapture } from "./GenAiSettings.ts"
-export { handleTracedMessage, UndecodableMessage, withConsumerSpan, withProducerSpan } from "./Messaging.ts"
-export type { MessagingOptions } from "./Messaging.ts"
+export {
+  handleTracedMessage,
+  handleTracedStream,
+  UndecodableMessage,
+  withBatchSpan,
+  withConsumerSpan,
+  withCreateSpan,
+  withProducerSpan,
+  withReceiveSpan,
+  withSettleSpan
+} from "./Messaging.ts"
+export type {
+  BatchMessage,
+  BatchOptions,
+  HandlerOptions,
+  MessagingOptions,
+  ProducerOptions,
+  ReceiveOptions,
+  StreamHandlerOptions
+} from "./Messaging.ts"
 export {
   FLAG_RANDOM,
   FLAG_SAMPLED,

@@ -1,17 +1,26 @@
 import { OtelTracer } from "@effect/opentelemetry"
 import { assert, describe, it } from "@effect/vitest"
-import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
-import { Effect, Layer, Option, Tracer } from "effect"
+import { BasicTracerProvider, type ReadableSpan } from "@opentelemetry/sdk-trace-base"
+import { Effect, Layer, Option, Schema, Tracer } from "effect"
 import { type Headers, HttpClient, HttpClientResponse } from "effect/http"
 import { OtlpSerialization, OtlpTracer } from "effect/observability"
 import {
   Baggage,
   currentTraceContext,
+  extractHeaders,
   extractTraceContext,
+  injectHeaders,
   injectTraceContext,
+  linkRemoteContext,
+  linkTraceContext,
+  Propagators,
+  TracedMessage,
   type TraceHeaders,
   TracingNoop,
+  withBaggage,
   withLlmSpan,
+  withRemoteContext,
+  withScope,
   withTraceContext
 } from "loom-tracing"
 import * as Recorder from "./support/Recorder.ts"
@@ -191,6 +200,34 @@ describe("extractTraceContext", () => {
       )
     }))
 
+  for (
+    const [name, context] of [
+      ["as Go's http.Header writes them", { Traceparent: traceparent, Tracestate: "a=b", Baggage: "c=d" }],
+      ["in capitals", { TRACEPARENT: traceparent, TRACESTATE: "a=b", BAGGAGE: "c=d" }],
+      ["as they come", { tRaCePaReNt: traceparent, traceState: "a=b", BaGgAgE: "c=d" }],
+      ["beside a misspelt one that is worse", {
+        Traceparent: "00-bad",
+        traceparent,
+        tracestate: "a=b",
+        baggage: "c=d"
+      }],
+      ["with lists in parts", { traceparent: [traceparent], tracestate: ["a=b"], baggage: ["c=d"] }],
+      ["with a null beside", { traceparent: null, Traceparent: traceparent, tracestate: "a=b", baggage: "c=d" }]
+    ] as ReadonlyArray<readonly [string, object]>
+  ) {
+    it.effect(`reads keys ${name}`, () =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(
+          yield* extractTraceContext({ _trace_context: context }),
+          Option.some({
+            traceparent: { traceId, spanId, traceFlags: 3 },
+            tracestate: "a=b",
+            baggage: [{ key: "c", value: "d" }]
+          })
+        )
+      }))
+  }
+
   it.effect("baggage without a traceparent is a context too", () =>
     Effect.gen(function*() {
       const message = { _trace_context: { baggage: "a=1" } }
@@ -234,6 +271,7 @@ describe("extractTraceContext", () => {
       ["an empty context", { _trace_context: {} }],
       ["a traceparent that is a number", { _trace_context: { traceparent: 1 } }],
       ["a repeated traceparent", { _trace_context: { traceparent: [traceparent, traceparent] } }],
+      ["two spellings of traceparent", { _trace_context: { Traceparent: traceparent, TRACEPARENT: traceparent } }],
       ["a traceparent on the prototype", { _trace_context: Object.create({ traceparent }) }],
       ["a malformed traceparent", { _trace_context: { traceparent: "00-abc-def-01" } }],
       ["a traceparent of 1 MB", { _trace_context: { traceparent: "0".repeat(1_000_000) } }],
@@ -277,6 +315,13 @@ describe("withTraceContext", () => {
       const inside = yield* Baggage.pipe(withTraceContext(received))
       assert.deepStrictEqual(inside, [{ key: "tenant", value: "acme" }])
       assert.deepStrictEqual(yield* Baggage, [])
+    }))
+
+  it.effect("a message without baggage brings none: what was current belongs to somebody else", () =>
+    Effect.gen(function*() {
+      const message = { _trace_context: { traceparent } }
+      const inside = yield* Baggage.pipe(withTraceContext(message), withBaggage({ tenant: "other" }))
+      assert.deepStrictEqual(inside, [])
     }))
 
   it.effect("works under any Effect tracer, with tracestate and flags", () =>
@@ -324,4 +369,216 @@ describe("currentTraceContext", () => {
         yield* extractTraceContext(received)
       )
     }))
+})
+
+describe("withRemoteContext", () => {
+  it.effect("takes what extraction gives, or a context itself", () =>
+    Effect.gen(function*() {
+      const context = yield* extractTraceContext(received)
+      for (const remote of [context, Option.getOrThrow(context)]) {
+        const sent = yield* injectTraceContext({ id: 1 }).pipe(withRemoteContext(remote))
+        assert.deepStrictEqual(sent, received)
+        assert.deepStrictEqual(yield* withRemoteContext(injectTraceContext({ id: 1 }), remote), received)
+      }
+    }))
+
+  it.effect("none leaves the effect as it is", () =>
+    Effect.gen(function*() {
+      const effect = Effect.succeed(1)
+      assert.strictEqual(withRemoteContext(effect, Option.none()), effect)
+    }))
+
+  it.effect("a context made by hand that is not valid is not passed on", () =>
+    Effect.gen(function*() {
+      const invalid = {
+        traceparent: { traceId: "x\r\ny: z", spanId, traceFlags: 1 },
+        tracestate: "a=b\r\n",
+        baggage: [{ key: "a\nb", value: "1" }, { key: "c", value: "\r\n" }]
+      }
+      assert.deepStrictEqual(yield* injectTraceContext({}).pipe(withRemoteContext(invalid)), {
+        _trace_context: { baggage: "c=%0D%0A" }
+      })
+    }))
+})
+
+describe("withBaggage", () => {
+  it.effect("adds to the baggage that is there, replacing members of the same key, for the effect alone", () =>
+    Effect.gen(function*() {
+      const sent = injectTraceContext({}).pipe(
+        withBaggage({ user: "u 1", tenant: "other" }),
+        withBaggage([{ key: "flag", value: "", properties: [{ key: "ttl", value: "1" }] }]),
+        withTraceContext({ _trace_context: { baggage: "tenant=acme,region=eu" } })
+      )
+      assert.deepStrictEqual(yield* sent, {
+        _trace_context: { baggage: "region=eu,flag=;ttl=1,user=u%201,tenant=other" }
+      })
+      assert.deepStrictEqual(yield* Baggage, [])
+    }))
+
+  it.effect("is data-first too, and may name anything a record can", () =>
+    Effect.gen(function*() {
+      const entries = JSON.parse(`{"__proto__":"a","constructor":"b"}`)
+      assert.deepStrictEqual(yield* withBaggage(Baggage, entries), [
+        { key: "__proto__", value: "a" },
+        { key: "constructor", value: "b" }
+      ])
+    }))
+
+  it.effect("travels with tracing off, without a trace", () =>
+    Effect.gen(function*() {
+      const sent = yield* injectTraceContext({ id: 1 }).pipe(withBaggage({ a: "1" }), Effect.provide(TracingNoop))
+      assert.deepStrictEqual(sent, { id: 1, _trace_context: { baggage: "a=1" } })
+    }))
+
+  it.effect("what cannot be sent adds nothing", () =>
+    Effect.gen(function*() {
+      const message = { id: 1 }
+      assert.strictEqual(yield* injectTraceContext(message).pipe(withBaggage({ "not a token": "1" })), message)
+    }))
+})
+
+describe("Propagators", () => {
+  const context = { traceparent: { traceId, spanId, traceFlags: 3 }, tracestate: "vendor=1,other=2" }
+  const baggage = [{ key: "tenant", value: "acme" }]
+  const headers = received._trace_context
+  const { baggage: baggageHeader, ...traceHeaders } = headers
+  for (
+    const [name, propagators, read, written] of [
+      ["both", { tracecontext: true, baggage: true }, { ...context, baggage }, headers],
+      ["tracecontext", { tracecontext: true, baggage: false }, context, traceHeaders],
+      ["baggage", { tracecontext: false, baggage: true }, { baggage }, { baggage: baggageHeader }],
+      ["none", { tracecontext: false, baggage: false }, undefined, undefined]
+    ] as ReadonlyArray<readonly [string, Propagators, object | undefined, TraceHeaders | undefined]>
+  ) {
+    it.effect(`${name}: all that reads a context`, () =>
+      Effect.gen(function*() {
+        const expected = Option.fromUndefinedOr(read)
+        assert.deepStrictEqual(yield* extractTraceContext(received), expected)
+        assert.deepStrictEqual(yield* extractHeaders(headers), expected)
+        const decoded = yield* Schema.decodeUnknownEffect(TracedMessage(Schema.Struct({ id: Schema.Int })))(received)
+        assert.deepStrictEqual(decoded.traceContext, expected)
+        assert.deepStrictEqual(
+          yield* currentTraceContext.pipe(withTraceContext(received)),
+          expected
+        )
+      }).pipe(Effect.provideService(Propagators, propagators)))
+
+    it.effect(`${name}: all that writes a context`, () =>
+      Effect.gen(function*() {
+        const inside = Effect.all([currentTraceContext, injectTraceContext({ id: 1 }), injectHeaders({ id: "1" })])
+        const [current, message, record] = yield* inside.pipe(
+          Effect.provideService(Propagators, propagators),
+          withTraceContext(received)
+        )
+        assert.deepStrictEqual(current, Option.fromUndefinedOr(read))
+        assert.deepStrictEqual(message, written === undefined ? { id: 1 } : { id: 1, _trace_context: written })
+        assert.deepStrictEqual(record, { id: "1", ...written })
+      }))
+  }
+})
+
+describe("linkTraceContext", () => {
+  const link = { traceId, spanId, traceFlags: 3, traceState: "vendor=1,other=2", attributes: { part: 1 } }
+  const linksOf = (span: ReadableSpan) =>
+    span.links.map(({ attributes, context }) => ({
+      traceId: context.traceId,
+      spanId: context.spanId,
+      traceFlags: context.traceFlags,
+      traceState: context.traceState?.serialize(),
+      attributes
+    }))
+
+  it.effect("links the next span, and only that one", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const first = Effect.void.pipe(Effect.withSpan("child"), Effect.withSpan("first"))
+      yield* recorder.run(
+        Effect.andThen(first, Effect.withSpan(Effect.void, "second")).pipe(
+          linkTraceContext(received, { part: 1 }),
+          Effect.andThen(Effect.withSpan(Effect.void, "after")),
+          Effect.withSpan("outer")
+        )
+      )
+      assert.deepStrictEqual(linksOf(recorder.span("first")), [link])
+      assert.strictEqual(
+        recorder.span("first").parentSpanContext?.spanId,
+        recorder.span("outer").spanContext().spanId
+      )
+      for (const name of ["child", "second", "after", "outer"]) {
+        assert.deepStrictEqual(linksOf(recorder.span(name)), [], name)
+      }
+    }))
+
+  it.effect("links anew whenever the effect runs, and takes several links", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const other = { _trace_context: { traceparent: `00-${traceId}-00000000000000aa-00` } }
+      const linked = linkTraceContext(Effect.withSpan(Effect.void, "job"), received).pipe(linkTraceContext(other))
+      yield* recorder.run(Effect.andThen(linked, linked))
+      assert.deepStrictEqual(
+        recorder.spans.map((span) => linksOf(span).map((link) => link.spanId)),
+        [[spanId, "00000000000000aa"], [spanId, "00000000000000aa"]]
+      )
+    }))
+
+  it.effect("keeps the order of links and the span's own", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const own = Tracer.externalSpan({ traceId, spanId: "00000000000000bb" })
+      yield* recorder.run(
+        Effect.void.pipe(
+          Effect.withSpan("job", { links: [{ span: own, attributes: {} }] }),
+          linkTraceContext(received)
+        )
+      )
+      assert.deepStrictEqual(linksOf(recorder.span("job")).map((link) => link.spanId), ["00000000000000bb", spanId])
+    }))
+
+  it.effect("goes with a change of the instrumentation scope", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const inner = Effect.withSpan(Effect.void, "scoped").pipe(withScope("library"))
+      yield* recorder.run(Effect.andThen(inner, Effect.withSpan(Effect.void, "later")).pipe(linkTraceContext(received)))
+      assert.strictEqual(recorder.span("scoped").instrumentationScope.name, "library")
+      assert.strictEqual(linksOf(recorder.span("scoped")).length, 1)
+      assert.strictEqual(recorder.span("later").instrumentationScope.name, "loom-tracing")
+      assert.deepStrictEqual(linksOf(recorder.span("later")), [])
+    }))
+
+  it.effect("works under any Effect tracer", () =>
+    Effect.gen(function*() {
+      const links: Array<ReadonlyArray<Tracer.SpanLink>> = []
+      const tracer = Tracer.make({
+        span(options) {
+          links.push(options.links)
+          return new Tracer.NativeSpan(options)
+        }
+      })
+      yield* Effect.void.pipe(
+        Effect.withSpan("child"),
+        Effect.withSpan("job"),
+        linkRemoteContext(yield* extractTraceContext(received), { part: 1 }),
+        Effect.withTracer(tracer)
+      )
+      assert.deepStrictEqual(links.map((links) => links.map((link) => link.span.spanId)), [[spanId], []])
+      assert.deepStrictEqual(links[0][0].attributes, { part: 1 })
+    }))
+
+  for (const [name, off] of offStates) {
+    it.effect(`off (${name}): nothing happens`, () =>
+      Effect.gen(function*() {
+        const [inside, outside] = yield* off(Effect.all([linkTraceContext(Effect.tracer, received), Effect.tracer]))
+        assert.strictEqual(inside, outside)
+      }))
+  }
+
+  for (const [name, message] of [["no context", {}], ["baggage alone", { _trace_context: { baggage: "a=1" } }]]) {
+    it.effect(`a message with ${name} changes nothing`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const tracer = Effect.tracer.pipe(linkTraceContext(message))
+        const [inside, outside] = yield* recorder.run(Effect.all([tracer, Effect.tracer]))
+        assert.strictEqual(inside, outside)
+      }))
+  }
 })

@@ -1,14 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
+import { SamplingDecision } from "@opentelemetry/sdk-trace-base"
 import { Effect, Option, Schema } from "effect"
 import {
+  type BatchMessage,
+  extractHeaders,
+  extractTraceContext,
   handleTracedMessage,
   injectTraceContext,
   type MessagingOptions,
   TracedMessage,
   UndecodableMessage,
+  withBatchSpan,
   withConsumerSpan,
+  withCreateSpan,
   withProducerSpan,
+  withReceiveSpan,
+  withSettleSpan,
   withTraceContext
 } from "loom-tracing"
 import * as Recorder from "./support/Recorder.ts"
@@ -22,72 +30,313 @@ const complete: MessagingOptions = {
   system: "kafka",
   destination: "orders.eu.7",
   template: "orders.{region}.{n}",
+  partition: "3",
   messageId: "m-1",
   conversationId: "c-1",
   bodySize: 128,
-  consumerGroup: "g-1"
+  consumerGroup: "g-1",
+  subscription: "s-1",
+  clientId: "worker-5",
+  server: { address: "kafka.example", port: 9092 }
 }
-const attributes = {
+/** What a sampler may decide on. */
+const startAttributes = {
   "messaging.system.name": "kafka",
   "messaging.destination.name": "orders.eu.7",
   "messaging.destination.template": "orders.{region}.{n}",
+  "messaging.destination.partition.id": "3",
+  "server.address": "kafka.example",
+  "server.port": 9092
+}
+const attributes = {
+  ...startAttributes,
   "messaging.message.id": "m-1",
   "messaging.message.conversation_id": "c-1",
   "messaging.message.body.size": 128,
-  "messaging.consumer.group.name": "g-1"
+  "messaging.consumer.group.name": "g-1",
+  "messaging.destination.subscription.name": "s-1",
+  "messaging.client.id": "worker-5"
 }
 
-describe("withProducerSpan", () => {
-  it.effect("follows the convention", () =>
+type Combinator = (options: MessagingOptions) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const batch = (type?: "send" | "receive" | "process" | "settle"): Combinator => (options) =>
+  withBatchSpan({ ...options, type, messages: [{}, {}] })
+
+const spans: ReadonlyArray<readonly [name: string, Combinator, type: string, kind: string, count?: number]> = [
+  ["withCreateSpan", withCreateSpan, "create", "PRODUCER"],
+  ["withProducerSpan", withProducerSpan, "send", "PRODUCER"],
+  ["withReceiveSpan", withReceiveSpan, "receive", "CLIENT"],
+  ["withConsumerSpan", withConsumerSpan, "process", "CONSUMER"],
+  ["withSettleSpan", withSettleSpan, "settle", "CLIENT"],
+  ["withBatchSpan", batch(), "process", "CONSUMER", 2],
+  ["withBatchSpan of process", batch("process"), "process", "CONSUMER", 2],
+  ["withBatchSpan of send", batch("send"), "send", "CLIENT", 2],
+  ["withBatchSpan of receive", batch("receive"), "receive", "CLIENT", 2],
+  ["withBatchSpan of settle", batch("settle"), "settle", "CLIENT", 2]
+]
+
+describe.for(spans)("the convention: %s", ([_, withSpan, type, kind, count]) => {
+  const operation = { "messaging.operation.name": type, "messaging.operation.type": type }
+  const size = count === undefined ? {} : { "messaging.batch.message_count": count }
+
+  it.effect("has the name, kind and attributes, and what a sampler decides on from the start", () =>
     Effect.gen(function*() {
-      const recorder = Recorder.make({ genAi: { convention: "latest" } })
-      assert.strictEqual(yield* recorder.run(withProducerSpan(Effect.succeed(1), complete)), 1)
-      assert.deepStrictEqual(Recorder.summarize(recorder.spans[0]), {
-        name: "send orders.{region}.{n}",
-        kind: "PRODUCER",
-        status: "UNSET",
-        attributes: { ...attributes, "messaging.operation.name": "send", "messaging.operation.type": "send" }
+      const sampled: Array<object> = []
+      const recorder = Recorder.make({
+        genAi: { convention: "latest" },
+        sampler: {
+          shouldSample: (_context, _traceId, _name, _kind, attributes) => {
+            sampled.push(attributes)
+            return { decision: SamplingDecision.RECORD_AND_SAMPLED }
+          }
+        }
       })
+      assert.strictEqual(yield* recorder.run(Effect.succeed(1).pipe(withSpan(complete))), 1)
+      assert.deepStrictEqual(Recorder.summarize(recorder.spans[0]), {
+        name: `${type} orders.{region}.{n}`,
+        kind,
+        status: "UNSET",
+        attributes: { ...attributes, ...operation, ...size }
+      })
+      assert.deepStrictEqual(sampled, [{ ...startAttributes, ...operation, ...size }])
     }))
 
   it.effect("has the former name of the system beside it under Loom's convention, and the system's own verb", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()
-      yield* recorder.run(Effect.void.pipe(withProducerSpan({ ...options, operation: "publish" })))
+      yield* recorder.run(Effect.void.pipe(withSpan({ ...options, operation: "verb" })))
       assert.deepStrictEqual(Recorder.summarize(recorder.spans[0]), {
-        name: "publish tasks",
-        kind: "PRODUCER",
+        name: "verb tasks",
+        kind,
         status: "UNSET",
         attributes: {
           "messaging.system.name": "nats",
           "messaging.system": "nats",
-          "messaging.operation.name": "publish",
-          "messaging.operation.type": "send",
-          "messaging.destination.name": "tasks"
+          "messaging.operation.name": "verb",
+          "messaging.operation.type": type,
+          "messaging.destination.name": "tasks",
+          ...size
         }
       })
     }))
 
+  it.effect("records the failure of the effect, and nothing else of it", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const error = yield* Effect.flip(recorder.run(Effect.fail({ _tag: "Refused" }).pipe(withSpan(options))))
+      assert.deepStrictEqual(error, { _tag: "Refused" })
+      assert.strictEqual(recorder.spans[0].attributes["error.type"], "Refused")
+      assert.strictEqual(recorder.spans[0].status.code, SpanStatusCode.ERROR)
+    }))
+
+  it.effect("off, it is the effect alone", () =>
+    Effect.gen(function*() {
+      const span = Effect.option(Effect.currentParentSpan)
+      assert.deepStrictEqual(yield* span.pipe(withSpan(complete)), Option.none())
+    }))
+})
+
+describe("the name of a messaging span", () => {
+  for (
+    const [name, more, expected] of [
+      ["a temporary destination", { temporary: true }, "send"],
+      ["an anonymous destination", { anonymous: true }, "send"],
+      ["a temporary destination with a template", { temporary: true, template: "inbox" }, "send inbox"],
+      ["one that is neither", { temporary: false, anonymous: false }, "send tasks"]
+    ] as ReadonlyArray<readonly [string, Partial<MessagingOptions>, string]>
+  ) {
+    it.effect(`${name}: ${expected}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(Effect.void.pipe(withProducerSpan({ ...options, ...more })))
+        const span = recorder.span(expected)
+        assert.strictEqual(span.attributes["messaging.destination.name"], "tasks")
+        assert.strictEqual(span.attributes["messaging.destination.temporary"], more.temporary || undefined)
+        assert.strictEqual(span.attributes["messaging.destination.anonymous"], more.anonymous || undefined)
+      }))
+  }
+})
+
+describe("withProducerSpan", () => {
   it.effect("is what a message sent inside it names", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()
       const sent = yield* recorder.run(injectTraceContext({}).pipe(withProducerSpan(options)))
       assert.include(sent._trace_context?.traceparent, recorder.spans[0].spanContext().spanId)
     }))
+
+  it.effect("of a message with a context of its own: a client span that links to it", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const traceContext = yield* extractTraceContext(received)
+      yield* recorder.run(Effect.void.pipe(withProducerSpan({ ...options, traceContext })))
+      yield* recorder.run(Effect.void.pipe(withProducerSpan({ ...options, traceContext: Option.none() })))
+      assert.deepStrictEqual(recorder.spans.map((span) => [Recorder.summarize(span).kind, spanIdsOf(span.links)]), [
+        ["CLIENT", [spanId]],
+        ["PRODUCER", []]
+      ])
+    }))
+})
+
+const spanIdsOf = (links: ReadonlyArray<{ readonly context: { readonly spanId: string } }>) =>
+  links.map((link) => link.context.spanId)
+
+describe("withReceiveSpan", () => {
+  const pulled = [
+    { id: 1, ...received },
+    { id: 2 },
+    { id: 3, _trace_context: { traceparent: `00-${traceId}-00000000000000aa-00`, tracestate: "a=b" } }
+  ]
+
+  it.effect("links to what was received, and counts it", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const messages = yield* recorder.run(
+        Effect.succeed(pulled).pipe(withReceiveSpan({
+          ...options,
+          messages: (batch) => batch.map((message) => ({ ...message, messageId: `m-${message.id}` }))
+        }))
+      )
+      assert.strictEqual(messages, pulled)
+      const span = recorder.span("receive tasks")
+      assert.strictEqual(span.attributes["messaging.batch.message_count"], 3)
+      assert.deepStrictEqual(
+        span.links.map(({ attributes, context }) => [context.spanId, context.traceState?.serialize(), attributes]),
+        [
+          [spanId, undefined, { "messaging.message.id": "m-1" }],
+          ["00000000000000aa", "a=b", { "messaging.message.id": "m-3" }]
+        ]
+      )
+    }))
+
+  it.effect("counts none, and counts nothing when the pull has failed", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const messages = (batch: ReadonlyArray<BatchMessage>) => batch
+      yield* recorder.run(withReceiveSpan(Effect.succeed([]), { ...options, messages }))
+      yield* recorder.run(Effect.ignore(withReceiveSpan(Effect.fail("no"), { ...options, messages })))
+      assert.deepStrictEqual(
+        recorder.spans.map((span) => span.attributes["messaging.batch.message_count"]),
+        [0, undefined]
+      )
+    }))
+
+  it.effect("a messages option that throws changes nothing", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const messages = (): never => {
+        throw new Error("broken")
+      }
+      assert.strictEqual(yield* recorder.run(withReceiveSpan(Effect.succeed(1), { ...options, messages })), 1)
+      assert.strictEqual(recorder.span("receive tasks").status.code, SpanStatusCode.UNSET)
+    }))
+
+  it("keeps the type of the effect", () => {
+    // Compiling is the test.
+    const pull: Effect.Effect<ReadonlyArray<{ readonly id: number }>, "no"> = Effect.succeed([{ id: 1 }])
+    const stored = withReceiveSpan({ ...options, messages: (batch: ReadonlyArray<BatchMessage>) => batch })
+    const piped: typeof pull = pull.pipe(withReceiveSpan({ ...options, messages: (batch) => batch.map(() => ({})) }))
+    const first: typeof pull = withReceiveSpan(pull, { ...options, messages: (batch) => batch.map(() => ({})) })
+    const plain: typeof pull = pull.pipe(withReceiveSpan(options))
+    const wider: Effect.Effect<Array<{ readonly messageId: string }>> = Effect.succeed([{ messageId: "1" }]).pipe(
+      stored
+    )
+    assert.isTrue([piped, first, plain, wider].every(Effect.isEffect))
+  })
+})
+
+describe("withBatchSpan", () => {
+  it.effect("links to each message, with what is to be said of it alone", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({ genAi: { convention: "latest" } })
+      const decoded = yield* Schema.decodeUnknownEffect(TracedMessage(Schema.Struct({ id: Schema.Int })))({
+        id: 1,
+        _trace_context: { traceparent: `00-${traceId}-00000000000000aa-00` }
+      })
+      const thrower: BatchMessage = {
+        get traceContext(): never {
+          throw new Error("hands off")
+        }
+      }
+      const messages: ReadonlyArray<BatchMessage> = [
+        { ...received, messageId: "m-1", conversationId: "c-1", bodySize: 5, destination: "tasks.a", partition: "7" },
+        decoded,
+        { messageId: "without a context" },
+        thrower,
+        { traceContext: { traceparent: { traceId, spanId: "00000000000000bb", traceFlags: 1 } } },
+        { traceContext: { baggage: [{ key: "a", value: "1" }] } }
+      ]
+      yield* recorder.run(Effect.void.pipe(withBatchSpan({ ...options, messages })))
+      const span = recorder.span("process tasks")
+      assert.strictEqual(span.attributes["messaging.batch.message_count"], 6)
+      assert.deepStrictEqual(span.links.map(({ attributes, context }) => [context.spanId, attributes ?? {}]), [
+        [spanId, {
+          "messaging.message.id": "m-1",
+          "messaging.message.conversation_id": "c-1",
+          "messaging.message.body.size": 5,
+          "messaging.destination.name": "tasks.a",
+          "messaging.destination.partition.id": "7"
+        }],
+        ["00000000000000aa", {}],
+        ["00000000000000bb", {}]
+      ])
+    }))
+
+  for (const relation of ["parent", "link"] as const) {
+    it.effect(`has a span for each message inside, by relation: ${relation}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const messages = ["aa", "bb"].map((id) => ({
+          id,
+          _trace_context: { traceparent: `00-${traceId}-00000000000000${id}-01` }
+        }))
+        const run = Effect.forEach(messages, (message) =>
+          Effect.withSpan(Effect.void, "work").pipe(
+            withConsumerSpan({ ...options, operation: `handle ${message.id}`, relation }),
+            withTraceContext(message)
+          ))
+        yield* recorder.run(run.pipe(withBatchSpan({ ...options, messages })))
+        const batch = recorder.span("process tasks")
+        assert.strictEqual(batch.attributes["messaging.batch.message_count"], 2)
+        assert.deepStrictEqual(spanIdsOf(batch.links), ["00000000000000aa", "00000000000000bb"])
+        for (const { id } of messages) {
+          const span = recorder.span(`handle ${id} tasks`)
+          const creation = `00000000000000${id}`
+          const ids = [span.parentSpanContext?.spanId, spanIdsOf(span.links)]
+          assert.deepStrictEqual(
+            ids,
+            relation === "parent"
+              ? [creation, [batch.spanContext().spanId]]
+              : [batch.spanContext().spanId, [creation]]
+          )
+          assert.strictEqual(span.spanContext().traceId === traceId, relation === "parent")
+        }
+        assert.strictEqual(recorder.spans.filter((span) => span.name === "work").length, 2)
+      }))
+  }
+
+  it.effect("sends what create spans have made", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      yield* recorder.run(Effect.gen(function*() {
+        const messages = yield* Effect.forEach([1, 2], (id) => injectTraceContext({ id }).pipe(withCreateSpan(options)))
+        yield* Effect.void.pipe(withBatchSpan({ ...options, type: "send", messages }))
+      }))
+      const created = recorder.spans.filter((span) => span.name === "create tasks")
+      assert.deepStrictEqual(
+        spanIdsOf(recorder.span("send tasks").links),
+        created.map((span) => span.spanContext().spanId)
+      )
+    }))
 })
 
 describe("withConsumerSpan", () => {
-  it.effect("follows the convention, under the context of the message", () =>
+  it.effect("is in the trace of the message", () =>
     Effect.gen(function*() {
-      const recorder = Recorder.make({ genAi: { convention: "latest" } })
-      yield* recorder.run(Effect.void.pipe(withConsumerSpan(complete), withTraceContext(received)))
-      const span = recorder.spans[0]
-      assert.deepStrictEqual(Recorder.summarize(span), {
-        name: "process orders.{region}.{n}",
-        kind: "CONSUMER",
-        status: "UNSET",
-        attributes: { ...attributes, "messaging.operation.name": "process", "messaging.operation.type": "process" }
-      })
+      const recorder = Recorder.make()
+      yield* recorder.run(Effect.void.pipe(withConsumerSpan(options), withTraceContext(received)))
+      const span = recorder.span("process tasks")
       assert.strictEqual(span.spanContext().traceId, traceId)
       assert.strictEqual(span.parentSpanContext?.spanId, spanId)
       assert.deepStrictEqual(span.links, [])
@@ -208,5 +457,76 @@ describe("handleTracedMessage", () => {
       const relay = handleTracedMessage(schema, options, (task) => injectTraceContext({ id: task.id + 1 }))
       assert.deepStrictEqual(yield* relay(JSON.stringify({ id: 1, ...received })), { id: 2, ...received })
       assert.instanceOf(yield* Effect.flip(relay("{")), UndecodableMessage)
+    }))
+
+  interface Raw {
+    readonly headers?: Record<string, string>
+    readonly text: string
+    readonly id: string
+  }
+  const raw: Raw = { headers: { Traceparent: received._trace_context.traceparent }, text: `{"id":1}`, id: "m-1" }
+
+  it.effect("reads what, whence and who as it is told", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const handle = handleTracedMessage(schema, {
+        ...options,
+        wire: (raw: Raw) => raw.text,
+        traceContext: (raw) => extractHeaders(raw.headers),
+        describe: (raw) => ({ messageId: raw.id, bodySize: raw.text.length })
+      }, (task, message, raw) => Effect.succeed([task.id, message.traceContext, raw.id] as const))
+      const [id, traceContext, messageId] = yield* recorder.run(handle(raw))
+      assert.deepStrictEqual([id, messageId], [1, "m-1"])
+      assert.deepStrictEqual(traceContext, yield* extractHeaders(raw.headers))
+      const span = recorder.span("process tasks")
+      assert.strictEqual(span.parentSpanContext?.spanId, spanId)
+      assert.strictEqual(span.attributes["messaging.message.id"], "m-1")
+      assert.strictEqual(span.attributes["messaging.message.body.size"], 8)
+    }))
+
+  it.effect("headers beat the context in the payload, which serves where there are none", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const text = JSON.stringify({ id: 1, _trace_context: { traceparent: `00-${traceId}-00000000000000aa-01` } })
+      const handle = handleTracedMessage(schema, {
+        ...options,
+        wire: (raw: Raw) => raw.text,
+        traceContext: (raw) => extractHeaders(raw.headers)
+      }, () => Effect.void)
+      yield* recorder.run(handle({ ...raw, text }))
+      yield* recorder.run(handle({ text, id: "m-2" }))
+      assert.deepStrictEqual(recorder.spans.map((span) => span.parentSpanContext?.spanId), [spanId, "00000000000000aa"])
+    }))
+
+  it.effect("the context in the headers of what does not decode is kept", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const handle = handleTracedMessage(schema, {
+        ...options,
+        wire: (raw: Raw): unknown => JSON.parse(raw.text),
+        traceContext: (raw) => extractHeaders(raw.headers)
+      }, () => Effect.die("not to be handled"))
+      for (const text of ["{", "[]"]) {
+        const bad = { ...raw, text }
+        const error = yield* Effect.flip(recorder.run(handle(bad)))
+        assert.strictEqual(error.wire, bad)
+        assert.deepStrictEqual(error.traceContext, yield* extractHeaders(raw.headers))
+        assert.include(error.message, "could not be decoded")
+      }
+      assert.deepStrictEqual(recorder.spans.map((span) => span.parentSpanContext?.spanId), [spanId, spanId])
+    }))
+
+  it.effect("options that throw cost what they would have said, and nothing else", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const broken = (): never => {
+        throw new Error("broken")
+      }
+      const handle = handleTracedMessage(schema, { ...options, traceContext: broken, describe: broken }, (task) =>
+        Effect.succeed(task.id))
+      const wire = JSON.stringify({ id: 7, ...received })
+      assert.strictEqual(yield* recorder.run(handle(wire)), 7)
+      assert.strictEqual(recorder.span("process tasks").parentSpanContext?.spanId, spanId)
+      assert.strictEqual(recorder.span("process tasks").status.code, SpanStatusCode.UNSET)
     }))
 })

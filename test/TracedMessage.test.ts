@@ -42,6 +42,12 @@ describe("TracedMessage", () => {
       assert.deepStrictEqual(yield* encode({ payload: task, traceContext: Option.none() }), task)
     }))
 
+  it.effect("a context that cannot be sent adds nothing", () =>
+    Effect.gen(function*() {
+      const wire = yield* Schema.encodeEffect(schema)({ payload: task, traceContext: Option.some({ baggage: [] }) })
+      assert.deepStrictEqual(wire, task)
+    }))
+
   it.effect("composes with JSON", () =>
     Effect.gen(function*() {
       const json = Schema.fromJsonString(schema)

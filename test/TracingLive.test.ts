@@ -9,6 +9,7 @@ import {
   TracingConfigError,
   TracingLive,
   type TracingOptions,
+  withBaggage,
   withLlmSpan,
   withTraceContext
 } from "loom-tracing"
@@ -486,6 +487,64 @@ describe("logs", () => {
       assert.strictEqual(event.name, "hello")
       assert.strictEqual(event.attributes?.key, "value")
     }).pipe(Effect.provide(Logger.layer([Logger.tracerLogger]))))
+})
+
+describe("baggage", () => {
+  it.effect("becomes attributes of every span, as far as it is allowed to", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* live(
+        Effect.void.pipe(
+          Effect.withSpan("inner"),
+          Effect.withSpan("outer"),
+          withBaggage({ tenant: "acme", secret: "hunter2" })
+        ),
+        { endpoint: receiver.url, baggageAttributes: ["tenant", "region"] }
+      )
+      const spans = yield* receiver.awaitSpans(2)
+      assert.deepStrictEqual(spans.map((span) => span.attributes), [{ tenant: "acme" }, { tenant: "acme" }])
+    }))
+
+  it.effect("stays off spans by default", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      yield* recorder.run(Effect.void.pipe(Effect.withSpan("a"), withBaggage({ tenant: "acme" })))
+      assert.deepStrictEqual(recorder.span("a").attributes, {})
+    }))
+
+  for (
+    const [value, expected] of [
+      [undefined, ["traceparent", "baggage"]],
+      ["baggage", ["baggage"]],
+      ["tracecontext", ["traceparent"]],
+      ["tracecontext,baggage,tracecontext", ["traceparent", "baggage"]],
+      ["none", []]
+    ] as const
+  ) {
+    it.effect(`OTEL_PROPAGATORS=${value} sends ${expected.join(" and ") || "nothing"}, and reads nothing else`, () =>
+      Effect.gen(function*() {
+        const message = {
+          _trace_context: { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", baggage: "a=1" }
+        }
+        const env: Record<string, string> = value === undefined ? {} : { OTEL_PROPAGATORS: value }
+        const relay = injectTraceContext({}).pipe(Effect.withSpan("a"), withTraceContext(message))
+        for (const disabled of ["true", "false"]) {
+          const sent = yield* Recorder.make({ env: { ...env, OTEL_SDK_DISABLED: disabled } }).run(relay)
+          assert.deepStrictEqual(Object.keys(sent._trace_context ?? {}), [...expected])
+        }
+      }))
+  }
+
+  it.effect("OTEL_PROPAGATORS with others in it is reported, and those that are known count", () =>
+    Effect.gen(function*() {
+      const { layer, logs } = collectLogs()
+      const sent = yield* live(injectTraceContext({}).pipe(Effect.withSpan("a")), { exporter: "none" }, {
+        OTEL_PROPAGATORS: "b3,tracecontext"
+      }).pipe(withBaggage({ a: "1" }), Effect.provide(layer))
+      assert.deepStrictEqual(Object.keys(sent._trace_context ?? {}), ["traceparent"])
+      assert.strictEqual(logs.length, 1)
+      assert.match(logs[0], /OTEL_PROPAGATORS has "b3", expected a list of .*; the others count/)
+    }))
 })
 
 describe("the layer's lifetime", () => {

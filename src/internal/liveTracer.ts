@@ -8,10 +8,11 @@ import * as Otel from "@opentelemetry/api"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
+import { Baggage } from "../Carrier.ts"
 import { FLAG_RANDOM, FLAG_SAMPLED } from "../TraceContext.ts"
 import type { InstrumentationScope } from "../Tracing.ts"
 import { errorType, isSensitive } from "./errors.ts"
@@ -104,6 +105,8 @@ const isLeftOut = (options: SpanOptions): boolean => {
 /** What the spans of a provider share. */
 interface TracerState {
   readonly marksRandomIds: boolean
+  /** The keys of baggage members that become attributes; `undefined` when none do. */
+  readonly baggageKeys: ReadonlySet<string> | undefined
   readonly thrown: (error: unknown) => void
 }
 
@@ -163,6 +166,7 @@ class LiveSpan implements LiveSpanLike {
       },
       this.parentContext
     )
+    if (state.baggageKeys !== undefined) writeBaggage(this.span, state.baggageKeys)
     const spanContext = this.span.spanContext()
     this.traceId = spanContext.traceId
     this.spanId = spanContext.spanId
@@ -248,6 +252,15 @@ class LiveSpan implements LiveSpanLike {
   }
 }
 
+/** A span is always started by a fiber, which knows the baggage. */
+const writeBaggage = (span: Otel.Span, keys: ReadonlySet<string>): void => {
+  const fiber = Fiber.getCurrent()
+  if (fiber === undefined) return
+  for (const { key, value } of Context.get(fiber.context, Baggage)) {
+    if (keys.has(key)) span.setAttribute(key, value)
+  }
+}
+
 /** A span that Effect has left out has a place in the trace, so that its children are left out with it. */
 const leftOutSpan = (parent: Tracer.AnySpan | undefined): Otel.Span =>
   Otel.trace.wrapSpanContext({
@@ -296,6 +309,8 @@ export interface LiveTracerOptions {
   readonly provider: Otel.TracerProvider
   /** Our own context manager, if it is the registered one. */
   readonly contextManager?: LoomContextManager | undefined
+  /** The keys of baggage members that become attributes of every span. */
+  readonly baggageAttributes?: ReadonlyArray<string> | undefined
   /** Receives what a sampler or processor has thrown, once. */
   readonly report: (message: string) => void
   /** Whether the provider makes trace ids whose last seven bytes are random. */
@@ -312,7 +327,13 @@ export const makeLiveTracers = (
 ): (scope: InstrumentationScope) => ScopedTracer => {
   const tracers = new Map<string, ScopedTracer>()
   const context = makeContextHook(activeContextOf, options.contextManager)
-  const state: TracerState = { marksRandomIds: options.marksRandomIds, thrown: reportThrown(options.report) }
+  const state: TracerState = {
+    baggageKeys: options.baggageAttributes === undefined || options.baggageAttributes.length === 0
+      ? undefined
+      : new Set(options.baggageAttributes),
+    marksRandomIds: options.marksRandomIds,
+    thrown: reportThrown(options.report)
+  }
   const forScope = (scope: InstrumentationScope): ScopedTracer => {
     const key = JSON.stringify([scope.name, scope.version, scope.schemaUrl])
     let tracer = tracers.get(key)

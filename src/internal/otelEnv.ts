@@ -36,18 +36,17 @@ const oneOf = <const A extends string>(...values: ReadonlyArray<A>): Format<A> =
   parse: (raw) => Option.fromUndefinedOr(values.find((value) => value.toLowerCase() === raw.toLowerCase()))
 })
 
-const listOf = <const A extends string>(...values: ReadonlyArray<A>): Format<ReadonlyArray<A>> => {
-  const item = oneOf(...values)
-  return {
-    expected: `a comma-separated list of ${item.expected}`,
-    parse: (raw) => Option.all(raw.split(",").map((part) => part.trim()).filter((part) => part !== "").map(item.parse))
-  }
-}
-
 const millis = fromSchema(
   "a whole number of milliseconds, 0 or more",
   Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
 )
+/** The longest time that a timer can hold, for "no limit". */
+const NO_LIMIT = 2 ** 31 - 1
+/** By the specification, a timeout of zero is none at all. */
+const timeout: Format<number> = {
+  expected: millis.expected,
+  parse: (raw) => Option.map(millis.parse(raw), (value) => value === 0 ? NO_LIMIT : value)
+}
 const positiveInt = fromSchema(
   "a whole number, 1 or more",
   Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThan(0))
@@ -70,10 +69,21 @@ export const parseEndpoint = (raw: string): Option.Option<URL> => {
   return Option.fromNullOr(URL.parse(hasScheme ? raw : `https://${raw}`))
 }
 
+/** An address for a log: without the credentials that it may hold. */
+export const withoutUser = (endpoint: string): string =>
+  endpoint.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1<redacted>@")
+
 const endpoint: Format<string> = {
   expected: "a URL such as http://localhost:4317",
   parse: (raw) => Option.as(parseEndpoint(raw), raw)
 }
+
+/** Nothing meant for a person to write is longer, and what is goes along with every request. */
+const MAX_LENGTH = 32_768
+
+/** A value as a warning shows it. */
+const show = (value: string): string =>
+  JSON.stringify(withoutUser(value.length > 100 ? `${value.slice(0, 100)}…` : value))
 
 interface Pairs {
   readonly entries: Record<string, string>
@@ -130,7 +140,11 @@ export const readOtelEnv = Effect.gen(function*() {
 
   const raw = (name: string): Effect.Effect<Option.Option<string>> =>
     Config.option(Config.String(name)).pipe(
-      Effect.map(Option.flatMap((value) => value.trim() === "" ? Option.none() : Option.some(value.trim()))),
+      Effect.map(Option.flatMap((value) => {
+        if (value.length <= MAX_LENGTH) return value.trim() === "" ? Option.none() : Option.some(value.trim())
+        warnings.push(`${name} has more than ${MAX_LENGTH} characters and is ignored`)
+        return Option.none()
+      })),
       Effect.catch((error) => {
         warnings.push(`${name} could not be read and is ignored: ${error.message}`)
         return Effect.succeedNone
@@ -142,9 +156,35 @@ export const readOtelEnv = Effect.gen(function*() {
       if (Option.isNone(value)) return undefined
       const parsed = format.parse(value.value)
       if (Option.isNone(parsed)) {
-        warnings.push(`${name} is ${JSON.stringify(value.value)}, expected ${format.expected}; the default is used`)
+        warnings.push(`${name} is ${show(value.value)}, expected ${format.expected}; the default is used`)
       }
       return Option.getOrUndefined(parsed)
+    })
+
+  /** A list of known words. A word that is not known costs that word only. */
+  const readList = <const A extends string>(
+    name: string,
+    ...values: ReadonlyArray<A>
+  ): Effect.Effect<ReadonlyArray<A> | undefined> =>
+    Effect.map(raw(name), (value) => {
+      if (Option.isNone(value)) return undefined
+      const { expected, parse } = oneOf(...values)
+      const known: Array<A> = []
+      const unknown: Array<string> = []
+      for (const part of value.value.split(",").map((part) => part.trim()).filter((part) => part !== "")) {
+        const word = Option.getOrUndefined(parse(part))
+        if (word === undefined) unknown.push(part)
+        else known.push(word)
+      }
+      if (unknown.length > 0) {
+        const outcome = known.length > 0 ? "the others count" : "the default is used"
+        warnings.push(
+          `${name} has ${
+            show(unknown.join(", "))
+          }, expected a list of ${expected}; ${outcome}`
+        )
+      }
+      return known.length === 0 ? undefined : Array.from(new Set(known))
     })
 
   /** A variable that exists for traces alone and, with less weight, for all signals. */
@@ -168,8 +208,9 @@ export const readOtelEnv = Effect.gen(function*() {
     Effect.map(readPairs(name), (entries) => {
       const headers: Record<string, string> = {}
       for (const [key, value] of Object.entries(entries)) {
-        if (isHeader(key, value)) headers[key] = value
-        else warnings.push(`${name}: header ${JSON.stringify(key)} cannot be sent and is left out`)
+        if (isHeader(key, value)) headers[key.toLowerCase()] = value
+        // Not the name: of a header that is not written as `name=value` it holds the value.
+        else warnings.push(`${name} has a header that cannot be sent; it is left out`)
       }
       return headers
     })
@@ -186,7 +227,7 @@ export const readOtelEnv = Effect.gen(function*() {
     disabled: (yield* read("OTEL_SDK_DISABLED", boolean)) ?? false,
     serviceName: yield* read("OTEL_SERVICE_NAME", text),
     resourceAttributes: yield* readPairs("OTEL_RESOURCE_ATTRIBUTES"),
-    exporters: yield* read("OTEL_TRACES_EXPORTER", listOf("otlp", "console", "none")),
+    exporters: yield* readList("OTEL_TRACES_EXPORTER", "otlp", "console", "none"),
     endpoint: yield* read("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
     tracesEndpoint: yield* read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint),
     headers: {
@@ -194,7 +235,7 @@ export const readOtelEnv = Effect.gen(function*() {
       ...(yield* readHeaders("OTEL_EXPORTER_OTLP_TRACES_HEADERS"))
     },
     protocol: yield* readOtlp("PROTOCOL", oneOf("grpc", "http/protobuf")),
-    timeout: yield* readOtlp("TIMEOUT", millis),
+    timeout: yield* readOtlp("TIMEOUT", timeout),
     compression: yield* readOtlp("COMPRESSION", oneOf("none", "gzip")),
     insecure: yield* readOtlp("INSECURE", boolean),
     /** Paths of PEM files. */
@@ -203,14 +244,14 @@ export const readOtelEnv = Effect.gen(function*() {
       clientKey: yield* readOtlp("CLIENT_KEY", text),
       clientCertificate: yield* readOtlp("CLIENT_CERTIFICATE", text)
     },
-    propagators: yield* read("OTEL_PROPAGATORS", listOf("tracecontext", "baggage", "none")),
-    resourceDetectors: yield* read("OTEL_NODE_RESOURCE_DETECTORS", listOf("all", "none", "env", ...detectors)),
+    propagators: yield* readList("OTEL_PROPAGATORS", "tracecontext", "baggage", "none"),
+    resourceDetectors: yield* readList("OTEL_NODE_RESOURCE_DETECTORS", "all", "none", "env", ...detectors),
     logLevel: yield* read("OTEL_LOG_LEVEL", oneOf(...logLevels)),
     sampler: (yield* read("OTEL_TRACES_SAMPLER", oneOf(...samplers))) ?? "parentbased_always_on",
     samplerRatio: samplerRatio ?? 1,
     batch: {
       scheduleDelay: yield* read("OTEL_BSP_SCHEDULE_DELAY", millis),
-      exportTimeout: yield* read("OTEL_BSP_EXPORT_TIMEOUT", millis),
+      exportTimeout: yield* read("OTEL_BSP_EXPORT_TIMEOUT", timeout),
       maxQueueSize: yield* read("OTEL_BSP_MAX_QUEUE_SIZE", positiveInt),
       maxExportBatchSize: yield* read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positiveInt)
     },

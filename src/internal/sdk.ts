@@ -33,6 +33,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type { Propagators } from "../Carrier.ts"
 import type { ExportStats, Tracing } from "../Tracing.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
 import { describe } from "./exportFailure.ts"
@@ -63,9 +64,11 @@ export interface SdkSettings {
   readonly headers: Readonly<Record<string, string>>
   readonly spanProcessors: ReadonlyArray<SpanProcessor>
   readonly sampler: Sampler | undefined
+  readonly baggageAttributes: ReadonlyArray<string>
   /** Somebody else's provider to record on; it stays theirs. */
   readonly provider: Otel.TracerProvider | "global" | undefined
   readonly global: boolean
+  readonly propagators: Propagators
   readonly maxQueueSize: number | undefined
   readonly maxQueueBytes: number | undefined
   readonly exportInterval: number | undefined
@@ -367,14 +370,10 @@ export const makeSdk = (settings: SdkSettings): Effect.Effect<Sdk, never, Scope.
     const own = settings.provider === undefined ? yield* makeProvider(settings) : undefined
     const foreign = settings.provider === "global" ? Otel.trace.getTracerProvider() : settings.provider
     const base = own?.provider ?? foreign!
-    const propagators = settings.env.propagators
     const registered = settings.global
       ? yield* registerGlobal({
         provider: base,
-        propagators: {
-          tracecontext: propagators?.includes("tracecontext") ?? true,
-          baggage: propagators?.includes("baggage") ?? true
-        },
+        propagators: settings.propagators,
         report: settings.report
       })
       : { provider: base, contextManager: undefined }
@@ -383,6 +382,7 @@ export const makeSdk = (settings: SdkSettings): Effect.Effect<Sdk, never, Scope.
       provider: registered.provider,
       contextManager: registered.contextManager,
       report: settings.report,
+      baggageAttributes: settings.baggageAttributes,
       marksRandomIds: registered.provider === own?.provider
     })
     // The default scope is made at once, so that a foreign provider that throws does so while the layer is built.

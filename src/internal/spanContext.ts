@@ -7,7 +7,7 @@
 import * as Context from "effect/Context"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import { FLAG_RANDOM, FLAG_SAMPLED, isValidSpanIdentity, TraceState } from "../TraceContext.ts"
+import { FLAG_RANDOM, FLAG_SAMPLED, isValidSpanIdentity, parseTracestate, TraceState } from "../TraceContext.ts"
 import type { RemoteContext, Traceparent } from "../TraceContext.ts"
 
 /** What OpenTelemetry's `TraceState` is to us. */
@@ -107,6 +107,14 @@ export const traceStateOf = (span: Tracer.AnySpan): TraceStateLike | undefined =
   if (otel !== undefined) return otel.traceState
   const remote = remoteAncestor(span)
   return remote === undefined ? undefined : Context.getOrUndefined(remote.annotations, OtelTraceState)
+}
+
+/** The `tracestate` header of a span; `undefined` when it would be empty. */
+export const tracestateOf = (span: Tracer.AnySpan): string | undefined => {
+  const state = traceStateOf(span)
+  if (state === undefined) return undefined
+  // Ours is in its canonical form; what another vendor's holds is not known.
+  return state instanceof TraceState ? state.header || undefined : parseTracestate(state.serialize())
 }
 
 /** The header identity of a span. */
