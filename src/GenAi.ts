@@ -1,6 +1,7 @@
 /**
- * Spans for generative AI: model calls, tools and agents, after OpenTelemetry's
- * GenAI semantic conventions and Loom's own.
+ * Spans for calls to generative models, after OpenTelemetry's GenAI semantic
+ * conventions and Loom's own. Streams, tools, agents, retrieval, memory and MCP
+ * have modules beside this one.
  *
  * @see https://github.com/open-telemetry/semantic-conventions-genai
  *
@@ -9,36 +10,26 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import type * as Tracer from "effect/Tracer"
 import {
-  captureContent,
   type ChatMessage,
-  ContentBudget,
   type Lazy,
+  type MessagePart,
+  normalizeInstructions,
   normalizeMessages,
   type OutputMessage,
-  textOf,
   type ToolDefinition
 } from "./GenAiContent.ts"
-import { GenAiSettings } from "./GenAiSettings.ts"
-import { markSensitive } from "./internal/errors.ts"
-import { isTracingOff } from "./internal/off.ts"
-import { reportOnce } from "./internal/reportOnce.ts"
+import { clientOperationDuration, recordTokenUsage } from "./GenAiMetrics.ts"
+import { addServer, addStart, GenAiSpan, type OpenString, read, withGenAiSpan } from "./internal/genAi.ts"
+import { CurrentLlmCall, LlmSpan } from "./internal/llmSpan.ts"
 import * as semconv from "./internal/semconv.ts"
-import { setAttribute, setAttributes, traced } from "./internal/span.ts"
-import type { Attributes } from "./internal/startAttributes.ts"
 
 // =============================================================================
 // Models
 // =============================================================================
-
-/**
- * A string with known values that an editor can complete, and room for any other.
- */
-type OpenString<Known extends string> = Known | (string & {})
 
 /**
  * Who serves a model: `gen_ai.provider.name`.
@@ -94,7 +85,33 @@ export interface LlmRequest {
   readonly outputType?: OpenString<"text" | "json" | "image" | "speech"> | undefined
   /** The provider's own word for the effort of reasoning. */
   readonly reasoningLevel?: string | undefined
+  /** The response that this request continues, where the provider keeps conversations. */
+  readonly previousResponseId?: string | undefined
   readonly stream?: boolean | undefined
+}
+
+/**
+ * Tokens of one modality. They are part of the totals in {@link LlmUsage}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ModalityUsage {
+  readonly inputTokens?: number | undefined
+  readonly outputTokens?: number | undefined
+  readonly cacheReadInputTokens?: number | undefined
+}
+
+/**
+ * The tokens of a call by modality.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UsageByModality {
+  readonly text?: ModalityUsage | undefined
+  readonly image?: ModalityUsage | undefined
+  readonly audio?: ModalityUsage | undefined
 }
 
 /**
@@ -121,8 +138,18 @@ export interface LlmUsage {
 export interface LlmResponse {
   readonly id?: string | undefined
   readonly model?: string | undefined
-  readonly finishReasons?: ReadonlyArray<string> | undefined
+  /** Why each choice has ended, in order. A choice without a reason counts as `error`. */
+  readonly finishReasons?: ReadonlyArray<string | null | undefined> | undefined
   readonly usage?: LlmUsage | undefined
+  /** How the totals of `usage` split, where the provider tells. Recorded under the `latest` convention. */
+  readonly usageByModality?: UsageByModality | undefined
+  /** Whether the provider has replaced a part of the conversation by a summary. */
+  readonly compacted?: boolean | undefined
+  /** What OpenAI adds. */
+  readonly openai?: {
+    readonly serviceTier?: string | undefined
+    readonly systemFingerprint?: string | undefined
+  } | undefined
   /** The answer itself, recorded only when content is captured. */
   readonly output?: Lazy<string | ReadonlyArray<OutputMessage>> | undefined
 }
@@ -136,6 +163,41 @@ export interface LlmResponse {
 export interface ServerAddress {
   readonly address: string
   readonly port?: number | undefined
+}
+
+/**
+ * A prompt that is kept under a name, as a template.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NamedPrompt {
+  readonly name: string
+  readonly version?: string | undefined
+  /** What the template was filled with, recorded only when content is captured. */
+  readonly variables?: Lazy<Readonly<Record<string, unknown>>> | undefined
+}
+
+/**
+ * What a request to OpenAI has beside the common parameters.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenAiRequest {
+  readonly apiType?: OpenString<"chat_completions" | "responses"> | undefined
+  readonly serviceTier?: OpenString<"auto" | "default"> | undefined
+}
+
+/**
+ * What a request to AWS Bedrock has beside the common parameters.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AwsBedrockRequest {
+  readonly guardrailId?: string | undefined
+  readonly knowledgeBaseId?: string | undefined
 }
 
 /**
@@ -156,8 +218,11 @@ export interface LlmCallOptions {
   /** Which round of tool calls this call continues. From 1 on, Loom names the span `llm.tool_continuation`. */
   readonly toolRound?: number | undefined
   readonly input?: Lazy<string | ReadonlyArray<ChatMessage>> | undefined
-  readonly systemInstructions?: Lazy<string> | undefined
+  readonly systemInstructions?: Lazy<string | ReadonlyArray<MessagePart>> | undefined
   readonly toolDefinitions?: Lazy<ReadonlyArray<ToolDefinition>> | undefined
+  readonly prompt?: NamedPrompt | undefined
+  readonly openai?: OpenAiRequest | undefined
+  readonly awsBedrock?: AwsBedrockRequest | undefined
   /** Further attributes of the span. */
   readonly attributes?: Readonly<Record<string, unknown>> | undefined
   /** The name of the span, instead of the convention's. */
@@ -176,282 +241,58 @@ export interface LlmSpanOptions<A> extends LlmCallOptions {
 }
 
 /**
- * The options of {@link withToolSpan}.
+ * The options of {@link withEmbeddingsSpan}.
  *
  * @category options
  * @since 0.1.0
  */
-export interface ToolSpanOptions<A> {
-  readonly name: string
-  readonly callId?: string | undefined
-  readonly type?: OpenString<"function" | "extension" | "datastore"> | undefined
-  readonly description?: string | undefined
-  readonly arguments?: unknown
-  /** The result of the tool, recorded only when content is captured. */
-  readonly result?: ((value: A) => unknown) | undefined
+export interface EmbeddingsSpanOptions<A> {
+  readonly provider: GenAiProvider
+  readonly request: {
+    readonly model: string
+    readonly encodingFormats?: ReadonlyArray<string> | undefined
+    readonly dimensions?: number | undefined
+  }
+  readonly server?: ServerAddress | undefined
+  /** Reads the answer: its model and input tokens. If it throws, the span goes without. */
+  readonly response?: ((value: A) => LlmResponse) | undefined
   readonly attributes?: Readonly<Record<string, unknown>> | undefined
 }
 
 /**
- * The options of {@link withAgentSpan}.
+ * A response that a provider keeps, as it is now.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FetchedResponse extends LlmResponse {
+  readonly status?:
+    | OpenString<"queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled">
+    | undefined
+}
+
+/**
+ * The options of {@link withFetchResponseSpan}.
  *
  * @category options
  * @since 0.1.0
  */
-export interface AgentSpanOptions {
-  /** A name of low cardinality. */
-  readonly name?: string | undefined
-  /** The stable id of a hosted agent, never that of an instance in memory. */
-  readonly id?: string | undefined
-  readonly description?: string | undefined
-  readonly version?: string | undefined
-  readonly conversationId?: string | undefined
-  readonly provider?: GenAiProvider | undefined
-  readonly request?: Partial<LlmRequest> | undefined
-  /** Whether the agent runs in another service. Then the span is a `CLIENT` one, else `INTERNAL`. */
-  readonly remote?: boolean | undefined
+export interface FetchResponseSpanOptions<A> {
+  readonly provider: GenAiProvider
+  readonly responseId: string
+  /** Where in a stream to go on. */
+  readonly streamCursor?: string | undefined
+  readonly server?: ServerAddress | undefined
+  readonly systemInstructions?: Lazy<string | ReadonlyArray<MessagePart>> | undefined
+  readonly toolDefinitions?: Lazy<ReadonlyArray<ToolDefinition>> | undefined
+  /** Reads the answer. Its usage is not recorded: that belongs to the call that has made the response. */
+  readonly response?: ((value: A) => FetchedResponse) | undefined
   readonly attributes?: Readonly<Record<string, unknown>> | undefined
 }
 
 // =============================================================================
-// Attributes
-// =============================================================================
-
-const writeRequest = (span: Tracer.Span, request: Partial<LlmRequest>): void => {
-  setAttribute(span, semconv.GEN_AI_REQUEST_TEMPERATURE, request.temperature)
-  setAttribute(span, semconv.GEN_AI_REQUEST_MAX_TOKENS, request.maxTokens)
-  setAttribute(span, semconv.GEN_AI_REQUEST_TOP_P, request.topP)
-  setAttribute(span, semconv.GEN_AI_REQUEST_TOP_K, request.topK)
-  setAttribute(span, semconv.GEN_AI_REQUEST_STOP_SEQUENCES, request.stopSequences)
-  setAttribute(span, semconv.GEN_AI_REQUEST_SEED, request.seed)
-  setAttribute(span, semconv.GEN_AI_REQUEST_FREQUENCY_PENALTY, request.frequencyPenalty)
-  setAttribute(span, semconv.GEN_AI_REQUEST_PRESENCE_PENALTY, request.presencePenalty)
-  if (request.choiceCount !== 1) setAttribute(span, semconv.GEN_AI_REQUEST_CHOICE_COUNT, request.choiceCount)
-  setAttribute(span, semconv.GEN_AI_REQUEST_REASONING_LEVEL, request.reasoningLevel)
-  // The convention leaves the attribute unset for a call that does not stream.
-  if (request.stream === true) setAttribute(span, semconv.GEN_AI_REQUEST_STREAM, true)
-  setAttribute(span, semconv.GEN_AI_OUTPUT_TYPE, request.outputType)
-}
-
-const writeResponse = (span: Tracer.Span, settings: GenAiSettings, response: LlmResponse): void => {
-  const loom = settings.convention === "loom"
-  const usage = response.usage
-  setAttribute(span, semconv.GEN_AI_RESPONSE_ID, response.id)
-  setAttribute(span, semconv.GEN_AI_RESPONSE_MODEL, response.model)
-  setAttribute(span, semconv.GEN_AI_RESPONSE_FINISH_REASONS, response.finishReasons)
-  if (usage === undefined) return
-  setAttribute(span, semconv.GEN_AI_USAGE_INPUT_TOKENS, usage.inputTokens)
-  setAttribute(span, semconv.GEN_AI_USAGE_OUTPUT_TOKENS, usage.outputTokens)
-  setAttribute(span, semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, usage.cacheReadInputTokens)
-  setAttribute(
-    span,
-    loom ? semconv.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS : semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-    usage.cacheWriteInputTokens
-  )
-  setAttribute(span, semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, usage.reasoningOutputTokens)
-  if (loom) {
-    setAttribute(span, semconv.LLM_PROMPT_TOKENS, usage.inputTokens)
-    setAttribute(span, semconv.LLM_COMPLETION_TOKENS, usage.outputTokens)
-  }
-}
-
-const addServer = (attributes: Attributes, server: ServerAddress | undefined): void => {
-  if (server === undefined) return
-  attributes[semconv.SERVER_ADDRESS] = server.address
-  if (server.port !== undefined) attributes[semconv.SERVER_PORT] = server.port
-}
-
-const capturesOnSpan = (settings: GenAiSettings): boolean =>
-  settings.capture === "SPAN_ONLY" || settings.capture === "SPAN_AND_EVENT"
-
-// =============================================================================
 // Model calls
 // =============================================================================
-
-/** What is known of a model call while it runs. */
-class LlmCall {
-  response: LlmResponse | undefined = undefined
-
-  add(response: LlmResponse): void {
-    const usage = { ...this.response?.usage, ...response.usage }
-    this.response = { ...this.response, ...response, usage }
-  }
-}
-
-/** Finds the call of a span from the effects inside it, under any tracer. */
-const CurrentLlmCall = Context.Service<"LlmCall", LlmCall>("loom-tracing/LlmCall")
-
-const llmSpanName = (options: LlmCallOptions, settings: GenAiSettings): string => {
-  if (options.name !== undefined) return options.name
-  if (settings.convention === "latest") return `${options.operation ?? "chat"} ${options.request.model}`
-  return options.toolRound !== undefined && options.toolRound >= 1 ? "llm.tool_continuation" : "llm.call"
-}
-
-const llmStart = (options: LlmCallOptions): Attributes => {
-  const start: Attributes = {
-    [semconv.GEN_AI_OPERATION_NAME]: options.operation ?? "chat",
-    [semconv.GEN_AI_PROVIDER_NAME]: options.provider,
-    [semconv.GEN_AI_REQUEST_MODEL]: options.request.model
-  }
-  addServer(start, options.server)
-  return start
-}
-
-const writeLlmCall = (span: Tracer.Span, options: LlmCallOptions, settings: GenAiSettings): void => {
-  if (settings.convention === "loom") {
-    setAttribute(span, semconv.GEN_AI_SYSTEM, options.provider)
-    setAttribute(span, semconv.LLM_MODEL, options.request.model)
-    setAttribute(span, semconv.LLM_MAX_TOKENS, options.request.maxTokens)
-    setAttribute(span, semconv.LLM_HAS_TOOLS, options.hasTools)
-    setAttribute(span, semconv.LLM_TOOL_ROUND, options.toolRound)
-  }
-  setAttribute(span, semconv.GEN_AI_CONVERSATION_ID, options.conversationId)
-  writeRequest(span, options.request)
-  setAttributes(span, options.attributes)
-}
-
-/** The content that a call was given, printed when it starts, since the caller may go on to change it. */
-interface CapturedInput {
-  system: string | undefined
-  input: string | undefined
-  tools: string | undefined
-}
-
-const captureInput = Effect.fnUntraced(function*(
-  options: LlmCallOptions,
-  settings: GenAiSettings,
-  budget: ContentBudget,
-  captured: CapturedInput
-) {
-  if (options.systemInstructions !== undefined) {
-    captured.system = yield* captureContent(
-      settings,
-      budget,
-      "system_instructions",
-      options.systemInstructions,
-      (text) => [{ type: "text", content: text }]
-    )
-  }
-  if (options.input !== undefined) {
-    captured.input = yield* captureContent(
-      settings,
-      budget,
-      "input_messages",
-      options.input,
-      (messages) => normalizeMessages(messages, "user")
-    )
-  }
-  if (options.toolDefinitions !== undefined) {
-    captured.tools = yield* captureContent(
-      settings,
-      budget,
-      "tool_definitions",
-      options.toolDefinitions,
-      (tools) => tools
-    )
-  }
-})
-
-/** Loom puts the prompt on the span as an event, as it was given. */
-const recordLoomPrompt = Effect.fnUntraced(function*(
-  span: Tracer.Span,
-  options: LlmCallOptions,
-  settings: GenAiSettings,
-  budget: ContentBudget
-) {
-  if (options.input === undefined) return
-  const prompt = yield* captureContent(settings, budget, "input_messages", options.input, (input) => input)
-  if (prompt !== undefined) yield* addEvent(span, semconv.LOOM_PROMPT_EVENT, { [semconv.LOOM_PROMPT]: prompt })
-})
-
-const recordLoomCompletion = Effect.fnUntraced(function*(
-  span: Tracer.Span,
-  output: NonNullable<LlmResponse["output"]>,
-  settings: GenAiSettings,
-  budget: ContentBudget
-) {
-  const completion = yield* captureContent(settings, budget, "output_messages", output, textOf)
-  if (completion !== undefined) {
-    yield* addEvent(span, semconv.LOOM_COMPLETION_EVENT, { [semconv.LOOM_COMPLETION]: completion })
-  }
-})
-
-const addEvent = (span: Tracer.Span, name: string, attributes: Record<string, unknown>): Effect.Effect<void> =>
-  Effect.clockWith((clock) => Effect.sync(() => span.event(name, clock.currentTimeNanosUnsafe(), attributes)))
-
-const withLlmSpanOptions = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  options: LlmSpanOptions<A>
-): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    if (isTracingOff(fiber)) return self
-    const settings = Context.get(fiber.context, GenAiSettings)
-    const captures = capturesOnSpan(settings)
-    const loom = settings.convention === "loom"
-    const call = new LlmCall()
-    const budget = new ContentBudget(captures ? settings.maxContentBytes : 0)
-    const captured: CapturedInput = { system: undefined, input: undefined, tools: undefined }
-
-    return traced(self, {
-      name: llmSpanName(options, settings),
-      kind: "client",
-      start: llmStart(options),
-      annotations: Context.make(CurrentLlmCall, call),
-      begin: (span) => {
-        writeLlmCall(span, options, settings)
-        if (!captures) return undefined
-        return loom
-          ? recordLoomPrompt(span, options, settings, budget)
-          : captureInput(options, settings, budget, captured)
-      },
-      finish: (span, exit) => {
-        const problem = readResponse(call, options.response, exit)
-        if (call.response !== undefined) writeResponse(span, settings, call.response)
-        if (!captures) {
-          if (exit._tag === "Failure") markSensitive(exit.cause, span)
-          return problem
-        }
-        // Content comes last, so that an attribute limit drops it before anything else.
-        setAttribute(span, semconv.GEN_AI_SYSTEM_INSTRUCTIONS, captured.system)
-        setAttribute(span, semconv.GEN_AI_INPUT_MESSAGES, captured.input)
-        setAttribute(span, semconv.GEN_AI_TOOL_DEFINITIONS, captured.tools)
-        const output = call.response?.output
-        if (output === undefined) return problem
-        const record = loom
-          ? recordLoomCompletion(span, output, settings, budget)
-          : Effect.map(
-            captureContent(
-              settings,
-              budget,
-              "output_messages",
-              output,
-              (messages) => normalizeMessages(messages, "assistant")
-            ),
-            (messages) => setAttribute(span, semconv.GEN_AI_OUTPUT_MESSAGES, messages)
-          )
-        return problem === undefined ? record : Effect.andThen(problem, record)
-      }
-    })
-  })
-
-/** Asks the caller's function for the response. If that throws, says so once and leaves the rest as it is. */
-const readResponse = <A, E>(
-  call: LlmCall,
-  response: ((value: A) => LlmResponse) | undefined,
-  exit: Exit.Exit<A, E>
-): Effect.Effect<void> | undefined => {
-  if (response === undefined || exit._tag === "Failure") return undefined
-  try {
-    call.add(response(exit.value))
-    return undefined
-  } catch (error) {
-    return reportOnce(
-      response,
-      "withLlmSpan: the `response` function has thrown; the span goes without a response",
-      error
-    )
-  }
-}
 
 /**
  * Runs an effect inside a span for a call to a language model.
@@ -507,7 +348,11 @@ export const withLlmSpan: {
   <A>(options: LlmSpanOptions<NoInfer<A>>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <B>(options: LlmSpanOptions<B>): <A extends B, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, options: LlmSpanOptions<NoInfer<A>>): Effect.Effect<A, E, R>
-} = dual(2, withLlmSpanOptions)
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: LlmSpanOptions<A>): Effect.Effect<A, E, R> =>
+    withGenAiSpan(self, (fiber) => new LlmSpan<A, E>(fiber, options, options.response))
+)
 
 /**
  * Adds to the response of the model call that is running.
@@ -546,7 +391,11 @@ export const annotateLlmResponse = (response: LlmResponse): Effect.Effect<void> 
     while (span !== undefined) {
       const call = Context.getOrUndefined(span.annotations, CurrentLlmCall)
       if (call !== undefined) {
-        call.add(response)
+        try {
+          call.add(response)
+        } catch {
+          // A response that cannot be read tells nothing.
+        }
         break
       }
       span = span._tag === "Span" ? Option.getOrUndefined(span.parent) : undefined
@@ -555,155 +404,194 @@ export const annotateLlmResponse = (response: LlmResponse): Effect.Effect<void> 
   })
 
 // =============================================================================
-// Tools
+// Embeddings
 // =============================================================================
 
-/** The convention wants an object; a bare value is wrapped. */
-const asObject = (key: string) => (value: unknown): unknown =>
-  value === undefined || Predicate.isObject(value) ? value : { [key]: value }
+class EmbeddingsSpan<A, E> extends GenAiSpan<A, E> {
+  readonly name: string
+  private readonly options: EmbeddingsSpanOptions<A>
+  private response: LlmResponse | undefined = undefined
 
-const withToolSpanOptions = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  options: ToolSpanOptions<A>
-): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    if (isTracingOff(fiber)) return self
-    const settings = Context.get(fiber.context, GenAiSettings)
-    const captures = capturesOnSpan(settings)
-    const budget = new ContentBudget(captures ? settings.maxContentBytes : 0)
-    const start: Attributes = {
-      [semconv.GEN_AI_OPERATION_NAME]: "execute_tool",
-      [semconv.GEN_AI_TOOL_NAME]: options.name
-    }
-    if (options.type !== undefined) start[semconv.GEN_AI_TOOL_TYPE] = options.type
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, options: EmbeddingsSpanOptions<A>) {
+    super(fiber, "embeddings", "client")
+    this.options = options
+    this.name = `embeddings ${options.request.model}`
+    this.start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
+    this.start[semconv.GEN_AI_REQUEST_MODEL] = options.request.model
+    addServer(this.start, options.server)
+  }
 
-    const capture = (span: Tracer.Span, kind: "tool_arguments" | "tool_result", key: string, value: Lazy<unknown>) =>
-      Effect.map(
-        captureContent(settings, budget, kind, value, asObject(kind === "tool_arguments" ? "input" : "output")),
-        (content) => setAttribute(span, key, content)
-      )
+  protected writeStart(): void {
+    const { request } = this.options
+    this.set(semconv.GEN_AI_REQUEST_ENCODING_FORMATS, request.encodingFormats)
+    this.set(semconv.GEN_AI_EMBEDDINGS_DIMENSION_COUNT, request.dimensions)
+    this.setSession()
+    this.setAll(this.options.attributes)
+  }
 
-    return traced(self, {
-      name: `execute_tool ${options.name}`,
-      kind: "internal",
-      start,
-      begin: (span) => {
-        setAttribute(span, semconv.GEN_AI_TOOL_CALL_ID, options.callId)
-        setAttribute(span, semconv.GEN_AI_TOOL_DESCRIPTION, options.description)
-        setAttributes(span, options.attributes)
-        return captures && options.arguments !== undefined
-          ? capture(span, "tool_arguments", semconv.GEN_AI_TOOL_CALL_ARGUMENTS, options.arguments)
-          : undefined
-      },
-      finish: (span, exit) => {
-        if (exit._tag === "Failure") {
-          if (!captures) markSensitive(exit.cause, span)
-          return undefined
-        }
-        if (!captures || options.result === undefined) return undefined
-        const result = options.result
-        return capture(span, "tool_result", semconv.GEN_AI_TOOL_CALL_RESULT, () => result(exit.value))
-      }
+  protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    return read(this.options.response, exit, "The `response` function", (response) => {
+      this.response = response
+      this.set(semconv.GEN_AI_RESPONSE_MODEL, response.model)
+      this.set(semconv.GEN_AI_USAGE_INPUT_TOKENS, response.usage?.inputTokens)
+      if (response.usage?.inputTokens !== undefined) this.session.run?.addUsage()
     })
-  })
+  }
+
+  protected override measure(seconds: number, error: string | undefined): void {
+    const attributes = { ...this.start }
+    addStart(attributes, semconv.GEN_AI_RESPONSE_MODEL, this.response?.model)
+    // Since 2026-10-07 the convention has no metric for the tokens of embeddings.
+    if (this.settings.convention === "loom" && this.response?.usage !== undefined) {
+      recordTokenUsage({ inputTokens: this.response.usage.inputTokens }, attributes, this.context)
+    }
+    addStart(attributes, semconv.ERROR_TYPE, error)
+    clientOperationDuration.record(seconds, attributes, this.context)
+  }
+}
 
 /**
- * Runs an effect inside a span for a tool that a model has asked for.
+ * Runs an effect inside a span for a call to an embedding model.
  *
  * **Details**
  *
- * Follows "Execute tool" of the GenAI convention: `execute_tool {name}`, kind
- * `INTERNAL`. Arguments and result are recorded only when content is captured.
+ * Follows "Embeddings" of the GenAI convention: `embeddings {model}`, kind
+ * `CLIENT`. The texts are never recorded.
  *
- * **Example** (Tracing a tool)
+ * **Example** (Tracing embeddings)
  *
  * ```ts
  * import { Effect } from "effect"
- * import { withToolSpan } from "loom-tracing"
+ * import { withEmbeddingsSpan } from "loom-tracing"
  *
- * const weather = Effect.succeed({ celsius: 21 }).pipe(
- *   withToolSpan({ name: "weather", callId: "call_1", arguments: { city: "Paris" }, result: (r) => r })
+ * const vectors = Effect.succeed({ data: [[0.1, 0.2]], tokens: 5 }).pipe(
+ *   withEmbeddingsSpan({
+ *     provider: "openai",
+ *     request: { model: "text-embedding-3-small", dimensions: 2 },
+ *     response: (r) => ({ usage: { inputTokens: r.tokens } })
+ *   })
  * )
  *
- * Effect.runSync(weather) // => { celsius: 21 }
+ * Effect.runSync(vectors).data.length // => 1
  * ```
  *
  * @category combinators
  * @since 0.1.0
  */
-export const withToolSpan: {
-  (options: ToolSpanOptions<never> & { readonly result?: undefined }): <A, E, R>(
+export const withEmbeddingsSpan: {
+  (options: EmbeddingsSpanOptions<never> & { readonly response?: undefined }): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
-  <A>(options: ToolSpanOptions<NoInfer<A>>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <B>(options: ToolSpanOptions<B>): <A extends B, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: ToolSpanOptions<NoInfer<A>>): Effect.Effect<A, E, R>
-} = dual(2, withToolSpanOptions)
+  <A>(options: EmbeddingsSpanOptions<NoInfer<A>>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <B>(options: EmbeddingsSpanOptions<B>): <A extends B, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: EmbeddingsSpanOptions<NoInfer<A>>): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: EmbeddingsSpanOptions<A>): Effect.Effect<A, E, R> =>
+    withGenAiSpan(self, (fiber) => new EmbeddingsSpan<A, E>(fiber, options))
+)
 
 // =============================================================================
-// Agents
+// Responses that a provider keeps
 // =============================================================================
+
+class FetchResponseSpan<A, E> extends GenAiSpan<A, E> {
+  readonly name = "fetch_response"
+  private readonly options: FetchResponseSpanOptions<A>
+  private response: FetchedResponse | undefined = undefined
+
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, options: FetchResponseSpanOptions<A>) {
+    super(fiber, "fetch_response", "client")
+    this.options = options
+    this.start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
+    addServer(this.start, options.server)
+  }
+
+  protected writeStart(): void {
+    this.set(semconv.GEN_AI_RESPONSE_ID, this.options.responseId)
+    this.set(semconv.GEN_AI_REQUEST_STREAM_CURSOR, this.options.streamCursor)
+    this.setSession()
+    this.setAll(this.options.attributes)
+  }
+
+  protected override captureStart(): Effect.Effect<void> | undefined {
+    return this.inOrder(
+      this.capture(
+        "system_instructions",
+        semconv.GEN_AI_SYSTEM_INSTRUCTIONS,
+        this.options.systemInstructions,
+        normalizeInstructions
+      ),
+      this.capture("tool_definitions", semconv.GEN_AI_TOOL_DEFINITIONS, this.options.toolDefinitions)
+    )
+  }
+
+  protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    return read(this.options.response, exit, "The `response` function", (response) => {
+      this.response = response
+      this.set(semconv.GEN_AI_RESPONSE_STATUS, response.status)
+      this.setResponse({ model: response.model, finishReasons: response.finishReasons, openai: response.openai })
+    })
+  }
+
+  protected override captureEnd(): Effect.Effect<void> | undefined {
+    return this.capture(
+      "output_messages",
+      semconv.GEN_AI_OUTPUT_MESSAGES,
+      this.response?.output,
+      (messages) => normalizeMessages(messages, "assistant")
+    )
+  }
+
+  protected override measure(seconds: number, error: string | undefined): void {
+    const attributes = { ...this.start }
+    addStart(attributes, semconv.GEN_AI_RESPONSE_MODEL, this.response?.model)
+    addStart(attributes, semconv.ERROR_TYPE, error)
+    clientOperationDuration.record(seconds, attributes, this.context)
+  }
+}
 
 /**
- * Runs an effect inside a span for the invocation of an agent.
+ * Runs an effect inside a span for the retrieval of a response that a provider
+ * keeps: one that runs in the background, or whose stream is resumed.
  *
  * **Details**
  *
- * Follows "Invoke agent" of the GenAI convention: `invoke_agent {name}`, kind
- * `CLIENT` for an agent in another service and `INTERNAL` for one in this
- * program, which has no provider. Usage belongs on the model calls inside; it
- * is not repeated here, so that nothing is counted twice.
+ * Follows "Fetch response" of the GenAI convention: `fetch_response`, kind
+ * `CLIENT`. Tokens are not recorded, since the call that has made the response
+ * has recorded them.
  *
- * **Example** (Tracing an agent)
+ * **Example** (Polling)
  *
  * ```ts
  * import { Effect } from "effect"
- * import { withAgentSpan } from "loom-tracing"
+ * import { withFetchResponseSpan } from "loom-tracing"
  *
- * const plan = Effect.succeed(["search", "write"]).pipe(withAgentSpan({ name: "planner" }))
+ * const poll = Effect.succeed({ status: "completed", model: "gpt-4o" }).pipe(
+ *   withFetchResponseSpan({
+ *     provider: "openai",
+ *     responseId: "resp_1",
+ *     response: (r) => ({ status: r.status, model: r.model })
+ *   })
+ * )
  *
- * Effect.runSync(plan) // => ["search", "write"]
+ * Effect.runSync(poll).status // => "completed"
  * ```
  *
  * @category combinators
  * @since 0.1.0
  */
-export const withAgentSpan: {
-  (options: AgentSpanOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: AgentSpanOptions): Effect.Effect<A, E, R>
+export const withFetchResponseSpan: {
+  (options: FetchResponseSpanOptions<never> & { readonly response?: undefined }): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
+  <A>(options: FetchResponseSpanOptions<NoInfer<A>>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <B>(options: FetchResponseSpanOptions<B>): <A extends B, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: FetchResponseSpanOptions<NoInfer<A>>): Effect.Effect<A, E, R>
 } = dual(
   2,
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: AgentSpanOptions): Effect.Effect<A, E, R> =>
-    Effect.withFiber((fiber) => {
-      if (isTracingOff(fiber)) return self
-      const settings = Context.get(fiber.context, GenAiSettings)
-      const start: Attributes = { [semconv.GEN_AI_OPERATION_NAME]: "invoke_agent" }
-      if (options.name !== undefined) start[semconv.GEN_AI_AGENT_NAME] = options.name
-      if (options.remote === true && options.provider !== undefined) {
-        start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
-      }
-      if (options.request?.model !== undefined) start[semconv.GEN_AI_REQUEST_MODEL] = options.request.model
-
-      return traced(self, {
-        name: options.name === undefined ? "invoke_agent" : `invoke_agent ${options.name}`,
-        kind: options.remote === true ? "client" : "internal",
-        start,
-        begin: (span) => {
-          setAttribute(span, semconv.GEN_AI_AGENT_DESCRIPTION, options.description)
-          // On an agent of this program, an id or version would name an instance, which the convention advises against.
-          if (options.remote === true) {
-            setAttribute(span, semconv.GEN_AI_AGENT_ID, options.id)
-            setAttribute(span, semconv.GEN_AI_AGENT_VERSION, options.version)
-          }
-          setAttribute(span, semconv.GEN_AI_CONVERSATION_ID, options.conversationId)
-          if (options.request !== undefined) writeRequest(span, options.request)
-          setAttributes(span, options.attributes)
-          return undefined
-        },
-        finish: (span, exit) => {
-          if (exit._tag === "Failure" && !capturesOnSpan(settings)) markSensitive(exit.cause, span)
-          return undefined
-        }
-      })
-    })
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: FetchResponseSpanOptions<A>): Effect.Effect<A, E, R> =>
+    withGenAiSpan(self, (fiber) => new FetchResponseSpan<A, E>(fiber, options))
 )

@@ -7,9 +7,17 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
-import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
 import type { Content, GenAiSettings } from "./GenAiSettings.ts"
+import { type ElementCut, printJson, printText, toPlain } from "./internal/contentJson.ts"
+import { reportOnce } from "./internal/reportOnce.ts"
+
+// =============================================================================
+// Models
+// =============================================================================
 
 /**
  * Text that a model wrote or was given.
@@ -59,6 +67,82 @@ export interface ToolCallResponsePart {
 }
 
 /**
+ * A tool that the provider has called by itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServerToolCallPart {
+  readonly type: "server_tool_call"
+  readonly id?: string | null
+  readonly name: string
+  readonly server_tool_call: { readonly type: string; readonly [key: string]: unknown }
+}
+
+/**
+ * What a tool of the provider's own has answered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServerToolCallResponsePart {
+  readonly type: "server_tool_call_response"
+  readonly id?: string | null
+  readonly server_tool_call_response: { readonly type: string; readonly [key: string]: unknown }
+}
+
+/**
+ * Media, inline as base64. Only its type and size are ever recorded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BlobPart {
+  readonly type: "blob"
+  readonly modality: Modality
+  readonly mime_type?: string | null
+  readonly content: string
+}
+
+/**
+ * Media that the provider keeps.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FilePart {
+  readonly type: "file"
+  readonly modality: Modality
+  readonly mime_type?: string | null
+  readonly file_id: string
+}
+
+/**
+ * Media at an address.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UriPart {
+  readonly type: "uri"
+  readonly modality: Modality
+  readonly mime_type?: string | null
+  readonly uri: string
+}
+
+/**
+ * A summary that stands for an earlier part of the conversation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CompactionPart {
+  readonly type: "compaction"
+  readonly id?: string | null
+  readonly content?: string | null
+}
+
+/**
  * Any other part of a message, by its type.
  *
  * @category models
@@ -69,13 +153,27 @@ export interface GenericPart {
   readonly [key: string]: unknown
 }
 
+/** What kind of media a part holds. */
+type Modality = "image" | "video" | "audio" | "document" | (string & {})
+
 /**
  * A part of a message.
  *
  * @category models
  * @since 0.1.0
  */
-export type MessagePart = TextPart | ReasoningPart | ToolCallPart | ToolCallResponsePart | GenericPart
+export type MessagePart =
+  | TextPart
+  | ReasoningPart
+  | ToolCallPart
+  | ToolCallResponsePart
+  | ServerToolCallPart
+  | ServerToolCallResponsePart
+  | BlobPart
+  | FilePart
+  | UriPart
+  | CompactionPart
+  | GenericPart
 
 /**
  * A message of a conversation. `content` is short for a single text part.
@@ -109,12 +207,199 @@ export interface ToolDefinition {
 }
 
 /**
+ * A document that a retrieval has found.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RetrievalDocument {
+  readonly id?: string
+  readonly score?: number
+  readonly [key: string]: unknown
+}
+
+/**
+ * A record of an agent's memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MemoryRecord {
+  readonly content: unknown
+  readonly id?: string
+  readonly score?: number
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly [key: string]: unknown
+}
+
+/**
  * Content, or a function that makes it. The function runs only if the content is recorded.
  *
  * @category models
  * @since 0.1.0
  */
 export type Lazy<A> = A | (() => A)
+
+// =============================================================================
+// Redaction by schema
+// =============================================================================
+
+const SENSITIVE = "~loom-tracing/sensitive"
+
+/**
+ * Marks a schema: what it describes is never recorded as content.
+ *
+ * **Example** (Hiding an argument of a tool)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { hideSensitive, sensitive } from "loom-tracing"
+ *
+ * const Payment = Schema.Struct({ amount: Schema.Number, card: sensitive(Schema.String) })
+ *
+ * hideSensitive(Payment)({ amount: 5, card: "4111 1111 1111 1111" }) // => { amount: 5, card: "<redacted>" }
+ * ```
+ *
+ * @see {@link hideSensitive} for applying the mark
+ *
+ * @category annotations
+ * @since 0.1.0
+ */
+export const sensitive = <S extends Schema.Top>(schema: S): S["Rebuild"] => schema.annotate({ [SENSITIVE]: true })
+
+const REDACTED = "<redacted>"
+
+/** A mark sits on the schema, on the check that was the last one when it was made, or on the key. */
+const isMarked = (ast: SchemaAST.AST): boolean =>
+  [ast, ...ast.checks ?? [], ast.context].some((node) => node?.annotations?.[SENSITIVE] === true)
+
+const childrenOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> => {
+  switch (ast._tag) {
+    case "Suspend":
+      return [ast.thunk()]
+    case "Union":
+      return ast.types
+    case "Arrays":
+      return [...ast.elements, ...ast.rest]
+    case "Objects":
+      return [...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type)
+    case "Declaration":
+      return ast.typeParameters
+    default:
+      return []
+  }
+}
+
+/** Whether a schema marks anything, on its decoded side or on the encoded one. */
+const hasMark = (ast: SchemaAST.AST, seen: Set<SchemaAST.AST> = new Set()): boolean => {
+  if (seen.has(ast)) return false
+  seen.add(ast)
+  return isMarked(ast) || childrenOf(ast).some((child) => hasMark(child, seen)) ||
+    (ast.encoding ?? []).some((link) => hasMark(link.to, seen))
+}
+
+type Hide = (value: unknown) => unknown
+
+const hides = new WeakMap<SchemaAST.AST, Hide>()
+
+const hideOf = (ast: SchemaAST.AST): Hide => {
+  const known = hides.get(ast)
+  if (known !== undefined) return known
+  // A schema that contains itself finds this one while its own is made.
+  hides.set(ast, (value) => hide(value))
+  const hide: Hide = !hasMark(ast)
+    ? identity
+    : isMarked(ast) || !childrenOf(ast).some((child) => hasMark(child))
+    // Of what is marked only in its encoded form, there is no telling what has become.
+    ? () => REDACTED
+    : hideInside(ast)
+  hides.set(ast, hide)
+  return hide
+}
+
+const hideInside = (ast: SchemaAST.AST): Hide => {
+  switch (ast._tag) {
+    case "Suspend":
+      return hideOf(ast.thunk())
+    case "Union": {
+      // A value may match several members. What one of them hides stays hidden.
+      const members = ast.types.map(hideOf)
+      return (value) => members.reduce((result, hide) => hide(result), value)
+    }
+    case "Arrays": {
+      const elements = ast.elements.map(hideOf)
+      const rest = ast.rest.map(hideOf)
+      return (value) =>
+        Array.isArray(value)
+          // Which of the rest an item matches is not worth counting: what one of them hides stays hidden.
+          ? value.map((item: unknown, index) =>
+            index < elements.length ? elements[index](item) : rest.reduce((result, hide) => hide(result), item)
+          )
+          : value
+    }
+    case "Objects": {
+      const properties = ast.propertySignatures.map(({ name, type }) => [name, hideOf(type)] as const)
+      const names = new Set(ast.propertySignatures.map(({ name }) => name))
+      const records = ast.indexSignatures.map(({ type }) => hideOf(type))
+      return (value) => {
+        if (!Predicate.isObject(value)) return value
+        const copy: Record<PropertyKey, unknown> = { ...value }
+        for (const [name, hide] of properties) if (name in copy) copy[name] = hide(copy[name])
+        for (const name of Object.keys(copy)) {
+          if (!names.has(name)) copy[name] = records.reduce((result, hide) => hide(result), copy[name])
+        }
+        return copy
+      }
+    }
+    case "Declaration": {
+      // The instance of a class hides what its fields hide. Any other declared type, such as an option of something
+      // that is marked, is hidden as a whole.
+      const mark = `~effect/Schema/Class/${ast.annotations?.identifier}`
+      const fields = hideOf(ast.typeParameters[0])
+      return (value) => Predicate.hasProperty(value, mark) ? fields(value) : REDACTED
+    }
+    default:
+      return identity
+  }
+}
+
+/**
+ * Makes a function that hides whatever in a value a schema marks as sensitive.
+ *
+ * **When to use**
+ *
+ * Use where content is given: as `result` of a tool, or around its arguments.
+ *
+ * **Details**
+ *
+ * The function takes the decoded value and returns a copy, in which what
+ * {@link sensitive} marks is replaced by `<redacted>`. Values of `Redacted`
+ * need no mark: they never appear.
+ *
+ * **Example** (Hiding a part of a tool's result)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { hideSensitive, sensitive, withToolSpan } from "loom-tracing"
+ *
+ * const User = Schema.Struct({ id: Schema.Number, email: sensitive(Schema.String) })
+ *
+ * const find = Effect.succeed({ id: 1, email: "ada@example.com" }).pipe(
+ *   withToolSpan({ name: "find_user", result: hideSensitive(User) })
+ * )
+ *
+ * Effect.runSync(find) // => { id: 1, email: "ada@example.com" }
+ * ```
+ *
+ * @category redaction
+ * @since 0.1.0
+ */
+export const hideSensitive = <S extends Schema.Top>(schema: S): (value: S["Type"]) => unknown => (value) =>
+  hideOf(schema.ast)(value)
+
+// =============================================================================
+// Shapes
+// =============================================================================
 
 /** @internal */
 export const normalizeMessages = (
@@ -127,6 +412,27 @@ export const normalizeMessages = (
     const { content, ...rest } = message
     return { ...rest, parts: [{ type: "text", content }] }
   })
+}
+
+/** @internal */
+export const normalizeInstructions = (instructions: string | ReadonlyArray<MessagePart>): ReadonlyArray<unknown> =>
+  Predicate.isString(instructions) ? [{ type: "text", content: instructions }] : instructions
+
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
+
+/**
+ * What a tool was given or has returned: the convention wants an object. An
+ * object that is written as JSON is read, anything else is wrapped.
+ *
+ * @internal
+ */
+export const normalizeObject = (key: string) => (value: unknown): unknown => {
+  if (value === undefined || Predicate.isObject(value)) return value
+  if (Predicate.isString(value) && value.startsWith("{")) {
+    const decoded = decodeJson(value)
+    if (decoded._tag === "Some" && Predicate.isObject(decoded.value)) return decoded.value
+  }
+  return { [key]: value }
 }
 
 /** The text of an answer, as Loom records it; `undefined` when it holds none. */
@@ -142,78 +448,55 @@ export const textOf = (output: string | ReadonlyArray<ChatMessage>): string | un
   return text === "" ? undefined : text
 }
 
-const CUT = "…[cut]"
-const CUT_BYTES = Buffer.byteLength(CUT)
+const CUT = "cut"
 
-/** JSON of any value: what JSON has no word for becomes a string, a secret never appears. */
-const stringify = (value: unknown, maxString: number): string | undefined => {
-  const ancestors: Array<object> = []
-  return JSON.stringify(value, function(this: unknown, _key, item: unknown) {
-    if (Redacted.isRedacted(item)) return "<redacted>"
-    switch (typeof item) {
-      case "bigint":
-        return item.toString()
-      case "string":
-        return item.length > maxString ? cutString(item, maxString) : item
-      case "object": {
-        if (item === null) return null
-        if (ArrayBuffer.isView(item)) return `<${item.byteLength} bytes>`
-        while (ancestors.length > 0 && ancestors[ancestors.length - 1] !== this) ancestors.pop()
-        if (ancestors.includes(item)) return "<circular>"
-        ancestors.push(item)
-        return item
-      }
-      default:
-        return item
-    }
-  })
+const cutMessages: ElementCut = {
+  keep: "last",
+  marker: (count) => ({ role: CUT, parts: [{ type: CUT, messages: count }] })
 }
 
-const cutString = (text: string, length: number): string => text.slice(0, length).toWellFormed() + CUT
+const cuts: Partial<Record<Content["kind"], ElementCut>> = {
+  system_instructions: { keep: "first", marker: (count) => ({ type: CUT, parts: count }) },
+  input_messages: cutMessages,
+  output_messages: { ...cutMessages, keep: "first" },
+  tool_definitions: { keep: "first", marker: (count) => ({ type: CUT, name: CUT, tools: count }) },
+  retrieval_documents: { keep: "first", marker: (count) => ({ [CUT]: count }) },
+  memory_records: { keep: "first", marker: (count) => ({ content: CUT, records: count }) }
+}
+
+// =============================================================================
+// Capture
+// =============================================================================
+
+/** What of the budget is kept back for the answer while the question is recorded. */
+const RESERVED_SHARE = 1 / 4
 
 /**
- * Prints a value as JSON within a number of bytes. What is too long loses the
- * ends of its strings, so that the JSON stays valid; `undefined` when even that
- * does not make it fit.
+ * The bytes of content that a span may still take.
  *
  * @internal
  */
-export const printJson = (value: unknown, maxBytes: number): string | undefined => {
-  const whole = stringify(value, Infinity)
-  if (whole === undefined || Buffer.byteLength(whole) <= maxBytes) return whole
-  let fits: string | undefined
-  let low = 0
-  let high = maxBytes
-  while (low <= high) {
-    const middle = (low + high) >> 1
-    const cut = stringify(value, middle)
-    if (cut !== undefined && Buffer.byteLength(cut) <= maxBytes) {
-      fits = cut
-      low = middle + 1
-    } else {
-      high = middle - 1
-    }
-  }
-  return fits
-}
-
-/** Cuts a text to a number of bytes of UTF-8, with a mark where it was cut. */
-export const printText = (text: string, maxBytes: number): string | undefined => {
-  if (Buffer.byteLength(text) <= maxBytes) return text
-  if (maxBytes < CUT_BYTES) return undefined
-  const bytes = Buffer.from(text).subarray(0, maxBytes - CUT_BYTES)
-  return new TextDecoder().decode(bytes).replace(/\uFFFD+$/, "") + CUT
-}
-
-/** The bytes of content that a span may still take. */
 export class ContentBudget {
-  remaining: number
+  private remaining: number
+  private reserve: number
+
   constructor(maxBytes: number) {
-    this.remaining = maxBytes
+    this.reserve = Math.floor(maxBytes * RESERVED_SHARE)
+    this.remaining = maxBytes - this.reserve
   }
-  print(value: unknown): string | undefined {
-    const printed = Predicate.isString(value) ? printText(value, this.remaining) : printJson(value, this.remaining)
-    if (printed !== undefined) this.remaining -= Buffer.byteLength(printed)
+
+  /** From here on, what was kept back for the answer may be used. */
+  release(): void {
+    this.remaining += this.reserve
+    this.reserve = 0
+  }
+
+  /** Prints content that is written to so many places. */
+  print({ kind, value }: Content, copies: number): string | undefined {
+    const maxBytes = Math.floor(this.remaining / copies)
+    const tree = toPlain(value)
+    const printed = Predicate.isString(tree) ? printText(tree, maxBytes) : printJson(tree, maxBytes, cuts[kind])
+    if (printed !== undefined) this.remaining -= Buffer.byteLength(printed) * copies
     return printed
   }
 }
@@ -221,22 +504,46 @@ export class ContentBudget {
 const evaluate = <A>(lazy: Lazy<A>): A => Predicate.isFunction(lazy) ? (lazy as () => A)() : lazy
 
 /**
- * Makes content ready for a span: evaluates, redacts and prints it. Whatever
- * goes wrong on the way costs the content and nothing else.
+ * Makes content ready to be recorded: evaluates, converts and redacts it and
+ * hands it on. Whatever goes wrong on the way costs the content and nothing
+ * else, and is reported once. There is an effect only where something is left
+ * to be waited for or reported.
  *
  * @internal
  */
 export const captureContent = <A>(
   settings: GenAiSettings,
-  budget: ContentBudget,
   kind: Content["kind"],
   lazy: Lazy<A>,
-  convert: (value: A) => unknown
-): Effect.Effect<string | undefined> =>
-  Effect.suspend(() => {
-    const redacted = settings.redact({ kind, value: convert(evaluate(lazy)) })
-    return Effect.isEffect(redacted) ? redacted : Effect.succeed(redacted)
-  }).pipe(
-    Effect.map((content) => content.value === undefined ? undefined : budget.print(content.value)),
-    Effect.catchCause(() => Effect.as(Effect.void, undefined))
-  )
+  convert: (value: A) => unknown,
+  keep: (content: Content) => void,
+  callback: object = Predicate.isFunction(lazy) ? lazy : convert
+): Effect.Effect<void> | undefined => {
+  let content: Content
+  try {
+    content = { kind, value: convert(evaluate(lazy)) }
+  } catch (error) {
+    return reportOnce(callback, `The content "${kind}" could not be made; the span goes without`, error)
+  }
+  if (content.value === undefined) return undefined
+  const failed = (error: unknown): Effect.Effect<void> | undefined =>
+    reportOnce(settings.redact, `The content "${kind}" could not be redacted; the span goes without`, error)
+  const finish = (redacted: Content): Effect.Effect<void> | undefined => {
+    try {
+      if (redacted.value !== undefined) keep(redacted)
+      return undefined
+    } catch (error) {
+      return reportOnce(keep, `The content "${kind}" could not be printed; the span goes without`, error)
+    }
+  }
+  try {
+    const redacted = settings.redact(content)
+    if (!Effect.isEffect(redacted)) return finish(redacted)
+    return Effect.matchCauseEffect(redacted, {
+      onFailure: (cause) => failed(cause) ?? Effect.void,
+      onSuccess: (redacted) => finish(redacted) ?? Effect.void
+    })
+  } catch (error) {
+    return failed(error)
+  }
+}

@@ -20,6 +20,12 @@ export type ContentCapture = "NO_CONTENT" | "SPAN_ONLY" | "EVENT_ONLY" | "SPAN_A
 /**
  * A piece of content on its way to a span: what it is and its value.
  *
+ * **Details**
+ *
+ * Messages, instructions, tools, documents and records are arrays in the
+ * convention's own shape; arguments and results of tools are objects; a query
+ * and an explanation are strings; variables are a record.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -31,8 +37,12 @@ export interface Content {
     | "tool_definitions"
     | "tool_arguments"
     | "tool_result"
+    | "prompt_variables"
     | "retrieval_query"
     | "retrieval_documents"
+    | "memory_query"
+    | "memory_records"
+    | "evaluation_explanation"
   readonly value: unknown
 }
 
@@ -47,7 +57,12 @@ export interface GenAiSettings {
   readonly convention: "loom" | "latest"
   /** Whether and where prompts, completions, tool arguments and tool results are recorded. */
   readonly capture: ContentCapture
-  /** Changes content before it is recorded. Content whose redaction throws or fails is dropped. */
+  /**
+   * Changes content before it is recorded. Content whose redaction throws or
+   * fails is dropped. An effect is waited for, so it should be quick. Where it
+   * is set, messages of errors are not recorded, since they could quote what
+   * it would have changed.
+   */
   readonly redact: (content: Content) => Content | Effect.Effect<Content, unknown>
   /** The most content that one span records, in bytes of UTF-8. */
   readonly maxContentBytes: number

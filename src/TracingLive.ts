@@ -17,8 +17,9 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { Propagators } from "./Carrier.ts"
+import { GenAiMetrics } from "./GenAiMetrics.ts"
 import { GenAiSettings } from "./GenAiSettings.ts"
-import { isHeader, type OtelEnv, parseEndpoint, readOtelEnv } from "./internal/otelEnv.ts"
+import { isHeader, type OtelEnv, parseEndpoint, readOtelEnv, withoutUser } from "./internal/otelEnv.ts"
 import type { SdkSettings } from "./internal/sdk.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
 import { noopContext, Tracing } from "./Tracing.ts"
@@ -57,7 +58,7 @@ export class CollectorUnreachable extends Schema.TaggedError<CollectorUnreachabl
 }) {
   override get message(): string {
     return `The collector at ${this.endpoint} cannot be reached: ${this.problem}. ` +
-      "Check that it is running and takes OTLP over gRPC there, or leave out `verify`."
+      "Check that it is running and takes OTLP there, or leave out `verify`."
   }
 }
 
@@ -78,7 +79,7 @@ export class TracingConfigError extends Schema.TaggedError<TracingConfigError>()
 
 const describe = (value: unknown): string =>
   Predicate.isString(value)
-    ? JSON.stringify(value.replace(/\/\/[^/@]*@/, "//<redacted>@"))
+    ? JSON.stringify(value)
     : Predicate.isFunction(value)
     ? "a function"
     : String(value)
@@ -126,6 +127,11 @@ export interface TracingOptions {
   readonly global?: boolean | undefined
   /** Exports nothing to the collector while the layer is built, and fails if that cannot be done. Default: false. */
   readonly verify?: boolean | undefined
+  /**
+   * Also exports the program's Effect metrics over OTLP gRPC, and has GenAI spans record the convention's. Default:
+   * whether `OTEL_METRICS_EXPORTER` has `otlp`.
+   */
+  readonly metrics?: boolean | undefined
   /** How GenAI spans are written. */
   readonly genAi?: Partial<GenAiSettings> | undefined
   /** The most spans that wait to be exported. Default: `OTEL_BSP_MAX_QUEUE_SIZE`, else 131,072. */
@@ -181,6 +187,7 @@ const checks: Record<Exclude<keyof TracingOptions, "headers">, readonly [Check, 
   ],
   global: [Predicate.isBoolean, "true or false"],
   verify: [Predicate.isBoolean, "true or false"],
+  metrics: [Predicate.isBoolean, "true or false"],
   genAi: [Predicate.isObject, "an object with GenAI settings"],
   maxQueueSize: [isPositiveInteger, "a whole number of spans, 1 or more"],
   maxQueueBytes: [isPositiveInteger, "a whole number of bytes, 1 or more"],
@@ -192,7 +199,8 @@ const checkOptions = Effect.fnUntraced(function*(options: TracingOptions) {
   for (const [option, [check, expected]] of Object.entries(checks)) {
     const value = options[option as keyof TracingOptions]
     if (value !== undefined && !check(value)) {
-      return yield* new TracingConfigError({ reason: new InvalidOption({ option, value, expected }) })
+      const shown = option === "endpoint" && Predicate.isString(value) ? withoutUser(value) : value
+      return yield* new TracingConfigError({ reason: new InvalidOption({ option, value: shown, expected }) })
     }
   }
   if (options.headers !== undefined && !isHeaders(options.headers)) {
@@ -211,13 +219,15 @@ const checkOptions = Effect.fnUntraced(function*(options: TracingOptions) {
 // Layers
 // =============================================================================
 
+/** With versions: the registry's latest are of another major, which this package does not go with. */
 const SDK_PACKAGES = [
-  "@opentelemetry/api",
-  "@opentelemetry/core",
-  "@opentelemetry/resources",
-  "@opentelemetry/sdk-trace-base",
-  "@opentelemetry/sdk-trace-node",
-  "@opentelemetry/exporter-trace-otlp-grpc"
+  "@grpc/grpc-js@1",
+  "@opentelemetry/api@1.9",
+  "@opentelemetry/core@2.12.0",
+  "@opentelemetry/otlp-transformer@0.223.0",
+  "@opentelemetry/resources@2.12.0",
+  "@opentelemetry/sdk-trace-base@2.12.0",
+  "@opentelemetry/sdk-trace-node@2.12.0"
 ]
 
 const loadSdk = Effect.tryPromise(() => import("./internal/sdk.ts")).pipe(
@@ -254,7 +264,12 @@ const build = Effect.fnUntraced(function*(
     tracecontext: env.propagators.includes("tracecontext"),
     baggage: env.propagators.includes("baggage")
   }
-  const settings = Context.empty().pipe(Context.add(GenAiSettings, genAi), Context.add(Propagators, propagators))
+  const exportsMetrics = options.metrics ?? env.metrics.exporters?.includes("otlp") ?? false
+  const settings = Context.empty().pipe(
+    Context.add(GenAiSettings, genAi),
+    Context.add(Propagators, propagators),
+    Context.add(GenAiMetrics, exportsMetrics || (yield* GenAiMetrics))
+  )
   const off = Context.merge(noopContext, settings)
   if (env.disabled) return off
   const sdk = yield* loadSdk
@@ -277,6 +292,7 @@ const build = Effect.fnUntraced(function*(
     provider: options.provider,
     global: options.global ?? false,
     propagators,
+    metrics: exportsMetrics,
     maxQueueSize: options.maxQueueSize,
     maxQueueBytes: options.maxQueueBytes,
     exportInterval: millisOf(options.exportInterval),
@@ -315,7 +331,8 @@ const build = Effect.fnUntraced(function*(
  *
  * The layer owns its tracer provider and sets nothing global. Releasing it
  * exports what has ended, within `shutdownTimeout`, and never turns a program
- * that has succeeded into one that has failed.
+ * that has succeeded into one that has failed. What could not be exported is
+ * told in one warning, with its number.
  *
  * Without the OpenTelemetry packages it logs one warning that names them and
  * behaves as `TracingNoop`; so it does, silently, under `OTEL_SDK_DISABLED=true`.
@@ -346,6 +363,36 @@ export const makeTracingLive = (options: TracingOptions = {}): Layer.Layer<never
  * **When to use**
  *
  * Use at the edge of a program: `Effect.provide(TracingLive)`.
+ *
+ * **Details**
+ *
+ * What has ended is exported when the layer is released: at the end of the
+ * effect that it is provided to, on SIGINT and SIGTERM under
+ * `NodeRuntime.runMain`, and when a `ManagedRuntime` is disposed. A program that
+ * just runs out of work, with a runtime that nobody disposes, exports before it
+ * ends. Between the invocations of a serverless function nothing ends, so
+ * `Tracing.flush` is for there.
+ *
+ * **Gotchas**
+ *
+ * `process.exit` ends the process at once, and so does a signal that nobody
+ * handles: what has not been exported is lost, without a word. Set
+ * `process.exitCode` and return instead, let `NodeRuntime.runMain` exit, or await
+ * the `dispose` of the `ManagedRuntime` first.
+ *
+ * **Example** (Leaving with an exit code)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TracingLive } from "loom-tracing"
+ *
+ * const job = Effect.succeed({ failed: 0 }).pipe(Effect.withSpan("job"))
+ *
+ * export const main = async () => {
+ *   const { failed } = await Effect.runPromise(job.pipe(Effect.provide(TracingLive)))
+ *   process.exitCode = failed === 0 ? 0 : 1
+ * }
+ * ```
  *
  * @see {@link makeTracingLive} for a layer with options
  *

@@ -27,9 +27,12 @@ export {
   withTraceContext
 } from "./Carrier.ts"
 export type { Carrier, HeaderRecord, HeaderValue, NatsHeaders, TraceCarrier, WebHeaders } from "./Carrier.ts"
-export { annotateLlmResponse, withAgentSpan, withLlmSpan, withToolSpan } from "./GenAi.ts"
+export { annotateLlmResponse, withEmbeddingsSpan, withFetchResponseSpan, withLlmSpan } from "./GenAi.ts"
 export type {
-  AgentSpanOptions,
+  AwsBedrockRequest,
+  EmbeddingsSpanOptions,
+  FetchedResponse,
+  FetchResponseSpanOptions,
   GenAiProvider,
   LlmCallOptions,
   LlmOperation,
@@ -37,23 +40,90 @@ export type {
   LlmResponse,
   LlmSpanOptions,
   LlmUsage,
+  ModalityUsage,
+  NamedPrompt,
+  OpenAiRequest,
   ServerAddress,
-  ToolSpanOptions
+  UsageByModality
 } from "./GenAi.ts"
+export { withAgentSpan, withCreateAgentSpan, withPlanSpan, withWorkflowSpan } from "./GenAiAgents.ts"
+export type { AgentSpanOptions, CreateAgentSpanOptions, PlanSpanOptions, WorkflowSpanOptions } from "./GenAiAgents.ts"
+export { hideSensitive, sensitive } from "./GenAiContent.ts"
 export type {
+  BlobPart,
   ChatMessage,
+  CompactionPart,
+  FilePart,
   GenericPart,
   Lazy,
+  MemoryRecord,
   MessagePart,
   OutputMessage,
   ReasoningPart,
+  RetrievalDocument,
+  ServerToolCallPart,
+  ServerToolCallResponsePart,
   TextPart,
   ToolCallPart,
   ToolCallResponsePart,
-  ToolDefinition
+  ToolDefinition,
+  UriPart
 } from "./GenAiContent.ts"
+export { withAgent, withConversation } from "./GenAiConversation.ts"
+export type { ConversationOptions } from "./GenAiConversation.ts"
+export { recordEvaluation } from "./GenAiEvaluation.ts"
+export type { Evaluation } from "./GenAiEvaluation.ts"
+export { withMemorySpan } from "./GenAiMemory.ts"
+export type { MemoryOperation, MemoryResult, MemorySpanOptions } from "./GenAiMemory.ts"
+export { GenAiMetrics } from "./GenAiMetrics.ts"
+export {
+  anthropicCall,
+  anthropicFold,
+  anthropicResponse,
+  bedrockCall,
+  bedrockFold,
+  bedrockResponse,
+  effectAiCall,
+  effectAiFold,
+  effectAiResponse,
+  googleCall,
+  googleFold,
+  googleResponse,
+  normalizeUsage,
+  ollamaCall,
+  ollamaFold,
+  ollamaResponse,
+  openAiCall,
+  openAiFold,
+  openAiResponse,
+  withAnthropicSpan,
+  withBedrockSpan,
+  withGoogleSpan,
+  withOllamaSpan,
+  withOpenAiSpan
+} from "./GenAiProviders.ts"
+export type {
+  AnthropicParams,
+  BedrockParams,
+  EffectAiParams,
+  GoogleParams,
+  OllamaParams,
+  OpenAiParams,
+  ProviderCallOptions,
+  ProviderFold,
+  ProviderResponse,
+  StreamedResponse
+} from "./GenAiProviders.ts"
+export { withRetrievalSpan } from "./GenAiRetrieval.ts"
+export type { RetrievalSpanOptions } from "./GenAiRetrieval.ts"
 export { GenAiSettings } from "./GenAiSettings.ts"
 export type { Content, ContentCapture } from "./GenAiSettings.ts"
+export { traceAsyncIterable, withLlmStreamSpan } from "./GenAiStream.ts"
+export type { LlmStreamFold, LlmStreamSpanOptions } from "./GenAiStream.ts"
+export { withToolSpan } from "./GenAiTools.ts"
+export type { ToolSpanOptions } from "./GenAiTools.ts"
+export { withMcpSpan } from "./Mcp.ts"
+export type { McpMethod, McpSpanOptions } from "./Mcp.ts"
 export {
   handleTracedMessage,
   handleTracedStream,
@@ -93,5 +163,5 @@ export type { TracedMessageSchema } from "./TracedMessage.ts"
 export { Tracing, TracingNoop, withScope } from "./Tracing.ts"
 export type { ExportStats, InstrumentationScope } from "./Tracing.ts"
 export { TracingConsole } from "./TracingConsole.ts"
-export { InvalidOption, makeTracingLive, TracingConfigError, TracingLive } from "./TracingLive.ts"
+export { CollectorUnreachable, InvalidOption, makeTracingLive, TracingConfigError, TracingLive } from "./TracingLive.ts"
 export type { TracingOptions } from "./TracingLive.ts"

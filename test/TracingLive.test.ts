@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Sampler, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { AlwaysOnSampler, SamplingDecision } from "@opentelemetry/sdk-trace-base"
-import { ConfigProvider, Effect, Exit, Layer, Logger, References, Scope, Tracer } from "effect"
+import { ConfigProvider, Effect, Exit, Layer, Logger, Metric, References, Scope, Tracer } from "effect"
 import {
   injectTraceContext,
   makeTracingLive,
@@ -544,6 +544,61 @@ describe("baggage", () => {
       assert.deepStrictEqual(Object.keys(sent._trace_context ?? {}), ["traceparent"])
       assert.strictEqual(logs.length, 1)
       assert.match(logs[0], /OTEL_PROPAGATORS has "b3", expected a list of .*; the others count/)
+    }))
+})
+
+describe("metrics", () => {
+  const call = Effect.void.pipe(withLlmSpan({
+    provider: "openai",
+    request: { model: "gpt-4o" },
+    response: () => ({ usage: { inputTokens: 3, outputTokens: 1 } })
+  }))
+  const isolated = <A, E>(self: Effect.Effect<A, E>) => Effect.provideService(self, Metric.MetricRegistry, new Map())
+
+  for (
+    const [name, options, env] of [
+      ["the option", { metrics: true }, {}],
+      ["OTEL_METRICS_EXPORTER", {}, { OTEL_METRICS_EXPORTER: "otlp" }]
+    ] as const
+  ) {
+    it.effect(`go to the collector when the layer is released: ${name}`, () =>
+      Effect.gen(function*() {
+        const receiver = yield* OtlpReceiver.make()
+        yield* live(call, { ...options, endpoint: receiver.url, serviceName: "planner" }, env).pipe(isolated)
+        const usage = receiver.metrics.find((metric) => metric.name === "gen_ai.client.token.usage")
+        assert.deepInclude(usage, { type: "histogram", unit: "{token}" })
+        assert.strictEqual(usage?.resource["service.name"], "planner")
+        assert.strictEqual(receiver.spans.length, 1)
+      }))
+  }
+
+  it.effect("go there on flush", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* live(
+        Effect.gen(function*() {
+          yield* call
+          yield* (yield* Tracing).flush
+          assert.isAbove(receiver.metrics.length, 0)
+        }),
+        { metrics: true, endpoint: receiver.url }
+      ).pipe(isolated)
+    }))
+
+  it.effect("are neither recorded nor sent by default", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const snapshot = yield* live(Effect.andThen(call, Metric.snapshot), { endpoint: receiver.url }).pipe(isolated)
+      assert.deepStrictEqual(snapshot.filter((metric) => metric.id.startsWith("gen_ai")), [])
+      assert.strictEqual(receiver.metrics.length, 0)
+    }))
+
+  it.effect("a dead collector changes nothing", () =>
+    Effect.gen(function*() {
+      const { layer } = collectLogs()
+      const result = yield* live(Effect.as(call, 42), { metrics: true, endpoint: dead, shutdownTimeout: "300 millis" })
+        .pipe(isolated, Effect.provide(layer))
+      assert.strictEqual(result, 42)
     }))
 })
 

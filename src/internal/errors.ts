@@ -114,12 +114,14 @@ const isSensitiveError = (error: unknown, depth: number): boolean =>
 /** A text too short to tell anything by counts only when it is the whole message. */
 const MIN_QUOTE = 8
 
-const quotes = (error: unknown, hidden: ReadonlyArray<string>): boolean => {
+const quotes = (error: unknown, hidden: ReadonlySet<string>): boolean => {
   const texts: Array<string> = []
   collectTexts(error, 0, texts)
-  return texts.some((text) =>
-    hidden.some((quote) => text === quote || (quote.length >= MIN_QUOTE && text.includes(quote)))
-  )
+  for (const text of texts) {
+    if (hidden.has(text)) return true
+    for (const quote of hidden) if (quote.length >= MIN_QUOTE && text.includes(quote)) return true
+  }
+  return false
 }
 
 /**
@@ -128,7 +130,7 @@ const quotes = (error: unknown, hidden: ReadonlyArray<string>): boolean => {
  *
  * @internal
  */
-export const isSensitive = (cause: Cause.Cause<unknown>, hidden: ReadonlyArray<string> | undefined): boolean =>
+export const isSensitive = (cause: Cause.Cause<unknown>, hidden: ReadonlySet<string> | undefined): boolean =>
   cause.reasons.some((reason) => {
     if (reason._tag === "Interrupt") return false
     const error = thrownBy(reason)

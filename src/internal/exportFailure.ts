@@ -62,7 +62,7 @@ export const judge = (error: unknown): Verdict => {
     case 502:
     case 503:
     case 504:
-      return retry()
+      return retry(retryAfter(error))
   }
   return !Predicate.isNumber(code) && NETWORK_FAILURE.test(describe(error)) ? retry() : reject
 }
@@ -99,6 +99,10 @@ export const oneLine = (text: unknown): string =>
 const codeOf = (error: unknown): unknown => Predicate.hasProperty(error, "code") ? error.code : undefined
 
 const isTooLarge = (error: unknown): boolean => TOO_LARGE.test(describe(error))
+
+/** What our exporter has made of a `Retry-After` header. */
+const retryAfter = (error: unknown): number | undefined =>
+  Predicate.hasProperty(error, "retryAfter") && Predicate.isNumber(error.retryAfter) ? error.retryAfter : undefined
 
 /** The `google.rpc.RetryInfo` among the details of a gRPC status, its delay in milliseconds. */
 const retryInfo = (error: unknown): { readonly delay: number | undefined } | undefined => {

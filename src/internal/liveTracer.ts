@@ -26,6 +26,8 @@ import { StartAttributes } from "./startAttributes.ts"
 
 type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
 
+const MAX_HIDDEN_TEXTS = 256
+
 const NANOS_PER_SECOND = 1_000_000_000n
 
 const toHrTime = (nanos: bigint): Otel.HrTime => [Number(nanos / NANOS_PER_SECOND), Number(nanos % NANOS_PER_SECOND)]
@@ -137,7 +139,7 @@ class LiveSpan implements LiveSpanLike {
   private readonly state: TracerState
   private readonly parentContext: Otel.Context
   private childContext: Otel.Context | undefined = undefined
-  private hiddenTexts: ReadonlyArray<string> | undefined = undefined
+  private hiddenTexts: Set<string> | undefined = undefined
 
   constructor(tracer: Otel.Tracer, options: SpanOptions, state: TracerState) {
     this.state = state
@@ -180,7 +182,12 @@ class LiveSpan implements LiveSpanLike {
   }
 
   [LiveSpanTypeId](texts: ReadonlyArray<string>): void {
-    this.hiddenTexts = this.hiddenTexts === undefined ? texts : [...this.hiddenTexts, ...texts]
+    this.hiddenTexts ??= new Set()
+    for (const text of texts) {
+      // A span may stay open as long as its program runs: the oldest goes.
+      if (this.hiddenTexts.size >= MAX_HIDDEN_TEXTS) this.hiddenTexts.delete(this.hiddenTexts.values().next().value!)
+      this.hiddenTexts.add(text)
+    }
   }
 
   get otelContext(): Otel.Context {

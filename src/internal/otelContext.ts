@@ -26,8 +26,8 @@ const enterEach = (contextOf: ContextOf): Hook => (primitive, fiber) => {
 
 const PROBE = Otel.createContextKey("loom-tracing/probe")
 
-/** Whether anybody has registered a context manager: without one, entering a context has no effect. */
-const hasContextManager = (): boolean =>
+/** Whether anybody has registered a context manager: without one, entering a context has no effect. @internal */
+export const hasContextManager = (): boolean =>
   Otel.context.with(Otel.ROOT_CONTEXT.setValue(PROBE, true), () => Otel.context.active().getValue(PROBE) === true)
 
 /**

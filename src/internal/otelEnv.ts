@@ -40,12 +40,12 @@ const millis = fromSchema(
   "a whole number of milliseconds, 0 or more",
   Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
 )
-/** The longest time that a timer can hold, for "no limit". */
-const NO_LIMIT = 2 ** 31 - 1
+/** No limit, as far as timers can hold it. */
+const DAY = 24 * 60 * 60 * 1000
 /** By the specification, a timeout of zero is none at all. */
 const timeout: Format<number> = {
   expected: millis.expected,
-  parse: (raw) => Option.map(millis.parse(raw), (value) => value === 0 ? NO_LIMIT : value)
+  parse: (raw) => Option.map(millis.parse(raw), (value) => value === 0 ? DAY : Math.min(value, DAY))
 }
 const positiveInt = fromSchema(
   "a whole number, 1 or more",
@@ -178,11 +178,7 @@ export const readOtelEnv = Effect.gen(function*() {
       }
       if (unknown.length > 0) {
         const outcome = known.length > 0 ? "the others count" : "the default is used"
-        warnings.push(
-          `${name} has ${
-            show(unknown.join(", "))
-          }, expected a list of ${expected}; ${outcome}`
-        )
+        warnings.push(`${name} has ${show(unknown.join(", "))}, expected a list of ${expected}; ${outcome}`)
       }
       return known.length === 0 ? undefined : Array.from(new Set(known))
     })
@@ -207,11 +203,13 @@ export const readOtelEnv = Effect.gen(function*() {
   const readHeaders = (name: string): Effect.Effect<Record<string, string>> =>
     Effect.map(readPairs(name), (entries) => {
       const headers: Record<string, string> = {}
+      let unfit = 0
       for (const [key, value] of Object.entries(entries)) {
-        if (isHeader(key, value)) headers[key.toLowerCase()] = value
-        // Not the name: of a header that is not written as `name=value` it holds the value.
-        else warnings.push(`${name} has a header that cannot be sent; it is left out`)
+        if (isHeader(key, value)) headers[key] = value
+        else unfit++
       }
+      // Not by name: of a header that is not written as `name=value` the name holds the value.
+      if (unfit > 0) warnings.push(`${name} has ${unfit} header(s) that cannot be sent, which are left out`)
       return headers
     })
 
@@ -262,6 +260,13 @@ export const readOtelEnv = Effect.gen(function*() {
       linkCount: yield* read("OTEL_SPAN_LINK_COUNT_LIMIT", limit),
       attributesPerEvent: (yield* read("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount,
       attributesPerLink: (yield* read("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount
+    },
+    metrics: {
+      exporters: yield* readList("OTEL_METRICS_EXPORTER", "otlp", "none"),
+      endpoint: yield* read("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint),
+      headers: yield* readHeaders("OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
+      exportInterval: yield* read("OTEL_METRIC_EXPORT_INTERVAL", positiveInt),
+      exportTimeout: yield* read("OTEL_METRIC_EXPORT_TIMEOUT", timeout)
     },
     convention: Option.exists(semconvOptIn, (value) =>
         value.split(",").some((part) =>

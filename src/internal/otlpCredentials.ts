@@ -11,6 +11,10 @@ const readPem = (
   report: (message: string) => void
 ): Buffer | undefined => {
   if (path === undefined) return undefined
+  if (path.includes("-----BEGIN")) {
+    report(`The ${what} must be given as the path of a file, not as its text, and is left out`)
+    return undefined
+  }
   try {
     const pem = readFileSync(path)
     check(pem)
@@ -23,10 +27,40 @@ const readPem = (
   }
 }
 
+/** What a TLS connection to the collector is made with, by the names that Node has for it. @internal */
+export interface Certificates {
+  readonly ca: Buffer | undefined
+  readonly key: Buffer | undefined
+  readonly cert: Buffer | undefined
+}
+
 /**
- * How the connection to the collector is secured (OTLP exporter specification,
- * "Configuration Options"): the scheme of the endpoint decides, and where it has
- * none, `INSECURE`. Certificates are read here, once, and not at the first export.
+ * Reads the certificates that the environment names: here, once, and not at the
+ * first export.
+ *
+ * @internal
+ */
+export const readCertificates = (env: OtelEnv, report: (message: string) => void): Certificates => {
+  const { authority, clientCertificate, clientKey } = env.certificates
+  const certificate = (pem: Buffer) => new X509Certificate(pem)
+  const ca = readPem(authority, "certificate authority", certificate, report)
+  const key = readPem(clientKey, "client key", createPrivateKey, report)
+  const cert = readPem(clientCertificate, "client certificate", certificate, report)
+  if ((clientKey === undefined) !== (clientCertificate === undefined)) {
+    report("A client key and a client certificate must be given together; neither is used")
+  }
+  if (key === undefined || cert === undefined) return { ca, key: undefined, cert: undefined }
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    report("The client key does not belong to the client certificate; neither is used")
+    return { ca, key: undefined, cert: undefined }
+  }
+  return { ca, key, cert }
+}
+
+/**
+ * How the gRPC connection to the collector is secured (OTLP exporter
+ * specification, "Configuration Options"): the scheme of the endpoint decides,
+ * and where it has none, `INSECURE`.
  *
  * @internal
  */
@@ -35,17 +69,9 @@ export const makeCredentials = (
   env: OtelEnv,
   report: (message: string) => void
 ): ChannelCredentials => {
-  const isPlain = endpoint.startsWith("http://") || (!endpoint.startsWith("https://") && env.insecure === true)
+  const scheme = endpoint.slice(0, endpoint.indexOf("://") + 1).toLowerCase()
+  const isPlain = scheme === "http:" || (scheme !== "https:" && env.insecure === true)
   if (isPlain) return credentials.createInsecure()
-  const { authority, clientCertificate, clientKey } = env.certificates
-  const certificate = (pem: Buffer) => new X509Certificate(pem)
-  const root = readPem(authority, "certificate authority", certificate, report)
-  const key = readPem(clientKey, "client key", createPrivateKey, report)
-  const chain = readPem(clientCertificate, "client certificate", certificate, report)
-  if ((clientKey === undefined) !== (clientCertificate === undefined)) {
-    report("A client key and a client certificate must be given together; neither is used")
-  }
-  return key === undefined || chain === undefined
-    ? credentials.createSsl(root ?? null)
-    : credentials.createSsl(root ?? null, key, chain)
+  const { ca = null, cert = null, key = null } = readCertificates(env, report)
+  return credentials.createSsl(ca, key, cert)
 }

@@ -1,17 +1,17 @@
 /**
- * OTLP over gRPC for the span queue. It is the stock exporter's configuration
- * and serializer on a gRPC client of our own, because the stock one hides two
- * things: how many spans the collector rejected from a request that it
- * accepted, and the channel, which after an outage of a minute would wait
- * another before it connects again.
+ * OTLP over gRPC for the span queue. It is the stock exporter's serializer on a
+ * gRPC client of our own, because the stock one hides two things: how many spans
+ * the collector rejected from a request that it accepted, and the channel, which
+ * after an outage of a minute would wait another before it connects again. And
+ * it looks at `process.env` behind the back of `Config`.
  *
  * @internal
  */
 import * as Grpc from "@grpc/grpc-js"
 import { ExportResultCode } from "@opentelemetry/core"
-import { convertLegacyOtlpGrpcOptions, type OTLPGRPCExporterConfigNode } from "@opentelemetry/otlp-grpc-exporter-base"
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base"
+import { keepDoubles } from "./otlpDoubles.ts"
 import type { PartialSuccess, SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
@@ -23,14 +23,34 @@ const MAX_RECONNECT_BACKOFF = 2000
 /** A connection on which so many requests in a row went unanswered is taken to be dead, whatever TCP says. */
 const MAX_DEADLINES = 3
 
+const DEFAULT_TIMEOUT = 10_000
+
+/** @internal */
+export interface OtlpGrpcExporterConfig {
+  readonly url: string
+  /** Default: none, a connection without TLS. */
+  readonly credentials?: Grpc.ChannelCredentials | undefined
+  readonly metadata?: Grpc.Metadata | undefined
+  readonly compression?: "none" | "gzip" | undefined
+  readonly timeoutMillis?: number | undefined
+}
+
+/** What gRPC connects to. Without a port it is the scheme's own: gRPC would take 443 for any. */
+const addressOf = (url: string): string => {
+  if (url.startsWith("unix:")) return url
+  const { hostname, port, protocol } = new URL(url.includes("://") ? url : `https://${url}`)
+  return `${hostname}:${port === "" ? protocol === "http:" ? 80 : 443 : port}`
+}
+
 /** @internal */
 export class OtlpGrpcExporter implements SpanExporter {
-  private readonly config: ReturnType<typeof convertLegacyOtlpGrpcOptions>
+  private readonly config: OtlpGrpcExporterConfig
+  private readonly calls = new Set<Grpc.ClientUnaryCall>()
   private client: Grpc.Client | undefined
   private deadlines = 0
 
-  constructor(config: OTLPGRPCExporterConfigNode) {
-    this.config = convertLegacyOtlpGrpcOptions(config, "TRACES")
+  constructor(config: OtlpGrpcExporterConfig) {
+    this.config = config
   }
 
   export(spans: Array<ReadableSpan>, callback: (result: SpanExportResult) => void): void {
@@ -39,14 +59,15 @@ export class OtlpGrpcExporter implements SpanExporter {
       return callback({ code: ExportResultCode.FAILED, error: new Error("The spans could not be serialized") })
     }
     const client = this.client ??= this.connect()
-    client.makeUnaryRequest(
+    const call = client.makeUnaryRequest(
       METHOD,
       (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
       readPartialSuccess,
-      request,
-      this.config.metadata(),
-      { deadline: Date.now() + this.config.timeoutMillis },
+      keepDoubles(request),
+      this.config.metadata?.clone() ?? new Grpc.Metadata(),
+      { deadline: Date.now() + (this.config.timeoutMillis ?? DEFAULT_TIMEOUT) },
       (error, partialSuccess) => {
+        this.calls.delete(call)
         if (error?.code !== Grpc.status.DEADLINE_EXCEEDED) this.deadlines = 0
         else if (++this.deadlines >= MAX_DEADLINES && this.client === client) this.disconnect()
         callback(
@@ -56,14 +77,18 @@ export class OtlpGrpcExporter implements SpanExporter {
         )
       }
     )
+    this.calls.add(call)
   }
 
   async shutdown(): Promise<void> {
+    // Nobody waits for them any longer, and they would keep the process alive until their deadline.
+    for (const call of this.calls) call.cancel()
     this.disconnect()
   }
 
   private connect(): Grpc.Client {
-    return new Grpc.Client(this.config.url, this.config.credentials(), {
+    const { credentials = Grpc.credentials.createInsecure(), url } = this.config
+    return new Grpc.Client(addressOf(url), credentials, {
       "grpc.primary_user_agent": `${PACKAGE_NAME}/${PACKAGE_VERSION}`,
       "grpc.default_compression_algorithm": this.config.compression === "gzip"
         ? Grpc.compressionAlgorithms.gzip
@@ -81,8 +106,8 @@ export class OtlpGrpcExporter implements SpanExporter {
   }
 }
 
-/** The request has succeeded: an answer that makes no sense is worth a warning at most. */
-const readPartialSuccess = (response: Uint8Array): PartialSuccess | undefined => {
+/** The request has succeeded: an answer that makes no sense is worth a warning at most. @internal */
+export const readPartialSuccess = (response: Uint8Array): PartialSuccess | undefined => {
   try {
     return ProtobufTraceSerializer.deserializeResponse(response).partialSuccess
   } catch {

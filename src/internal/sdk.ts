@@ -5,9 +5,9 @@
  *
  * @internal
  */
+import { Metadata } from "@grpc/grpc-js"
 import * as Otel from "@opentelemetry/api"
 import { ExportResultCode } from "@opentelemetry/core"
-import { createEmptyMetadata } from "@opentelemetry/otlp-grpc-exporter-base"
 import {
   defaultResource,
   detectResources,
@@ -29,26 +29,27 @@ import {
   TraceIdRatioBasedSampler
 } from "@opentelemetry/sdk-trace-base"
 import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node"
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Propagators } from "../Carrier.ts"
 import type { ExportStats, Tracing } from "../Tracing.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
 import { describe } from "./exportFailure.ts"
 import { makeLiveTracers } from "./liveTracer.ts"
-import { type OtelEnv, parseEndpoint } from "./otelEnv.ts"
+import { hasContextManager } from "./otelContext.ts"
+import { type OtelEnv, withoutUser } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
-import { makeCredentials } from "./otlpCredentials.ts"
+import { makeCredentials, readCertificates } from "./otlpCredentials.ts"
 import { OtlpGrpcExporter } from "./otlpExporter.ts"
+import { OtlpHttpExporter } from "./otlpHttpExporter.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
 const DEFAULT_GRPC_ENDPOINT = "http://localhost:4317"
 const DEFAULT_HTTP_ENDPOINT = "http://localhost:4318"
-const DEFAULT_EXPORT_TIMEOUT = 10_000
 const MAX_QUEUE_BYTES = 128 * 1024 * 1024
 /** Below the 4 MiB that a collector accepts in one message, as the estimate is not exact. */
 const MAX_BATCH_BYTES = 3 * 1024 * 1024
@@ -65,6 +66,7 @@ export interface SdkSettings {
   readonly spanProcessors: ReadonlyArray<SpanProcessor>
   readonly sampler: Sampler | undefined
   readonly baggageAttributes: ReadonlyArray<string>
+  readonly metrics: boolean
   /** Somebody else's provider to record on; it stays theirs. */
   readonly provider: Otel.TracerProvider | "global" | undefined
   readonly global: boolean
@@ -139,72 +141,75 @@ const httpEndpoint = (settings: SdkSettings): string =>
     : `${(settings.endpoint ?? settings.env.endpoint ?? DEFAULT_HTTP_ENDPOINT).replace(/\/$/, "")}/v1/traces`
 
 /** Tells of what will not work before the first export fails of it. */
-const diagnoseEndpoint = (endpoint: string, isGrpc: boolean, settings: SdkSettings): void => {
-  const port = Option.getOrUndefined(parseEndpoint(endpoint))?.port
-  if (isGrpc && port === "4318") {
+const diagnoseEndpoint = (endpoint: string, protocol: "gRPC" | "HTTP", settings: SdkSettings): void => {
+  const [ours, theirs] = protocol === "gRPC" ? ["4317", "4318"] : ["4318", "4317"]
+  const [, scheme, port] = /^(\w+:\/\/)?[^/]*?(?::(\d+))?(?:\/.*)?$/.exec(endpoint) ?? []
+  const shown = withoutUser(endpoint)
+  const remedy = `A collector takes ${protocol} on port ${ours}, as a rule.`
+  if (port === theirs) {
     settings.report(
-      `The endpoint ${withoutUser(endpoint)} has the port of OTLP over HTTP, but gRPC is spoken. ` +
-        "A collector takes gRPC on port 4317, as a rule."
+      `The endpoint ${shown} has the port of OTLP over ${protocol === "gRPC" ? "HTTP" : "gRPC"}, ` +
+        `but ${protocol} is spoken. ${remedy}`
     )
-  } else if (!isGrpc && port === "4317") {
-    settings.report(
-      `The endpoint ${withoutUser(endpoint)} has the port of OTLP over gRPC, but HTTP is spoken. ` +
-        "A collector takes HTTP on port 4318, as a rule."
-    )
+  } else if (port === undefined && scheme?.toLowerCase() === "http://") {
+    settings.report(`The endpoint ${shown} has no port, so 80 is used. ${remedy}`)
   }
-  if (!endpoint.includes("://") && settings.env.insecure === undefined) {
-    settings.report(
-      `The endpoint ${withoutUser(endpoint)} has no scheme, so TLS is used. ` +
-        "Write http:// in front of it for a connection without."
-    )
+  if (scheme === undefined && (settings.env.insecure === undefined || protocol === "HTTP")) {
+    settings.report(`The endpoint ${shown} has no scheme, so TLS is used. Write http:// in front of it for none.`)
   }
 }
 
-/** An address for a log: without the credentials that it may hold. */
-const withoutUser = (endpoint: string): string => endpoint.replace(/\/\/[^/@]*@/, "//<redacted>@")
+/** The last of several that differ in case counts. */
+const headersOf = (settings: SdkSettings): Record<string, string> => ({ ...settings.env.headers, ...settings.headers })
 
-const makeGrpcExporter = (settings: SdkSettings): SpanExporter => {
+/** Collectors and proxies may quote a credential that they refuse, whole or in part: no message of ours repeats it. */
+const hideHeaders = (settings: SdkSettings): (message: string) => string => {
+  const beginnings = Object.values(headersOf(settings)).flatMap((value) => value.split(" "))
+    .filter((word) => word.length >= SECRET_LENGTH)
+    .map((word) => word.slice(0, SECRET_LENGTH))
+  const isSecret = (word: string) => beginnings.some((beginning) => word.includes(beginning))
+  return (message) => message.split(" ").map((word) => isSecret(word) ? "<redacted>" : word).join(" ")
+}
+
+/** Shorter words in a header are no credentials, and may well be part of a message. */
+const SECRET_LENGTH = 8
+
+/** Where spans go, and how it is called in a message. */
+interface Target {
+  readonly endpoint: string
+  readonly exporter: SpanExporter
+}
+
+const makeGrpcTarget = (settings: SdkSettings): Target => {
   const endpoint = grpcEndpoint(settings)
-  diagnoseEndpoint(endpoint, true, settings)
-  const metadata = createEmptyMetadata()
-  for (const [name, value] of Object.entries({ ...settings.env.headers, ...settings.headers })) {
-    metadata.set(name, value)
-  }
-  return new OtlpGrpcExporter({
+  diagnoseEndpoint(endpoint, "gRPC", settings)
+  const metadata = new Metadata()
+  for (const [name, value] of Object.entries(headersOf(settings))) metadata.set(name, value)
+  const exporter = new OtlpGrpcExporter({
     url: endpoint,
     metadata,
     credentials: makeCredentials(endpoint, settings.env, settings.report),
-    timeoutMillis: settings.env.timeout ?? DEFAULT_EXPORT_TIMEOUT,
-    // The enum's value; the package that holds the enum is not one of ours.
-    ...(settings.env.compression === undefined ? undefined : { compression: settings.env.compression as never })
+    timeoutMillis: settings.env.timeout,
+    compression: settings.env.compression
   })
+  return { endpoint, exporter }
 }
 
-const HTTP_EXPORTER = "@opentelemetry/exporter-trace-otlp-proto"
-
-const makeOtlpExporter = (settings: SdkSettings): Effect.Effect<SpanExporter> => {
-  if (settings.env.protocol !== "http/protobuf") return Effect.sync(() => makeGrpcExporter(settings))
-  // A name that a bundler cannot follow: the package is the user's to install.
-  return Effect.promise(() => import(/* @vite-ignore */ HTTP_EXPORTER).catch(() => undefined)).pipe(
-    Effect.map((module) => {
-      if (module === undefined) {
-        settings.report(
-          `OTEL_EXPORTER_OTLP_PROTOCOL is http/protobuf, which needs another package: npm install ${HTTP_EXPORTER}@0.223.0. ` +
-            "Until then gRPC is used."
-        )
-        return makeGrpcExporter(settings)
-      }
-      const url = httpEndpoint(settings)
-      diagnoseEndpoint(url, false, settings)
-      return new module.OTLPTraceExporter({
-        url,
-        headers: { ...settings.env.headers, ...settings.headers },
-        timeoutMillis: settings.env.timeout ?? DEFAULT_EXPORT_TIMEOUT,
-        ...(settings.env.compression === undefined ? undefined : { compression: settings.env.compression })
-      }) as SpanExporter
-    })
-  )
+const makeHttpTarget = (settings: SdkSettings): Target => {
+  const endpoint = httpEndpoint(settings)
+  diagnoseEndpoint(endpoint, "HTTP", settings)
+  const exporter = new OtlpHttpExporter({
+    url: endpoint.includes("://") ? endpoint : `https://${endpoint}`,
+    headers: headersOf(settings),
+    certificates: readCertificates(settings.env, settings.report),
+    timeoutMillis: settings.env.timeout,
+    compression: settings.env.compression
+  })
+  return { endpoint, exporter }
 }
+
+const makeTarget = (settings: SdkSettings): Target =>
+  settings.env.protocol === "http/protobuf" ? makeHttpTarget(settings) : makeGrpcTarget(settings)
 
 const makeQueue = (settings: SdkSettings, exporter: SpanExporter): SpanQueue =>
   new SpanQueue({
@@ -260,30 +265,42 @@ export interface Sdk {
   readonly verify: Effect.Effect<void, Unreachable>
 }
 
-const verify = (exporter: SpanExporter, settings: SdkSettings): Effect.Effect<void, Unreachable> =>
+const verify = ({ endpoint, exporter }: Target, settings: SdkSettings): Effect.Effect<void, Unreachable> =>
   Effect.callback<void, Unreachable>((resume) => {
     exporter.export([], (result) =>
       resume(
         result.code === ExportResultCode.SUCCESS ? Effect.void : Effect.fail(
-          new Unreachable({ endpoint: withoutUser(grpcEndpoint(settings)), problem: describe(result.error) })
+          new Unreachable({
+            endpoint: withoutUser(endpoint),
+            problem: hideHeaders(settings)(describe(result.error))
+          })
         )
       ))
   })
 
-/** A program without anything left to do exports what it still has, once for as long as that makes progress. */
+/**
+ * A program without anything left to do exports what it still has. The queues
+ * are closed for good, with a report of what is lost, only when that fails.
+ */
 const flushBeforeExit = (queues: ReadonlyArray<SpanQueue>, timeout: number): Effect.Effect<void, never, Scope.Scope> =>
   Effect.suspend(() => {
-    let exportedBefore = -1
-    const flush = () => {
-      const stats = statsOf(queues)
-      if (stats.queued === 0 || stats.exported === exportedBefore) return
-      exportedBefore = stats.exported
-      // Keeps the process alive until it is done, which then may come by here again.
-      const timer = setTimeout(() => {}, timeout)
-      void Promise.all(queues.map((queue) => queue.forceFlush())).finally(() => clearTimeout(timer))
+    // Of all attempts together: each keeps the process alive, and ends here again.
+    let deadline: number | undefined
+    const remaining = () => Math.max(0, (deadline ??= performance.now() + timeout) - performance.now())
+    const flush = Effect.gen(function*() {
+      const before = statsOf(queues).exported
+      yield* within(remaining(), () => Promise.all(queues.map((queue) => queue.forceFlush())))
+      const { exported, queued } = statsOf(queues)
+      if (queued === 0) deadline = undefined
+      else if (exported === before || remaining() === 0) {
+        yield* Effect.promise(() => Promise.all(queues.map((queue) => queue.shutdown(remaining()))))
+      }
+    })
+    const onBeforeExit = () => {
+      if (statsOf(queues).queued > 0) Effect.runFork(flush)
     }
-    process.on("beforeExit", flush)
-    return Effect.addFinalizer(() => Effect.sync(() => process.off("beforeExit", flush)))
+    process.on("beforeExit", onBeforeExit)
+    return Effect.addFinalizer(() => Effect.sync(() => process.off("beforeExit", onBeforeExit)))
   })
 
 const statsOf = (queues: ReadonlyArray<SpanQueue>): ExportStats =>
@@ -319,8 +336,12 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
       processors.push(makeConsole(settings))
       continue
     }
-    const spanExporter = exporter === "otlp" ? yield* makeOtlpExporter(settings) : exporter
-    if (exporter === "otlp") trial = verify(spanExporter, settings)
+    let spanExporter = exporter
+    if (spanExporter === "otlp") {
+      const target = makeTarget(settings)
+      trial = verify(target, settings)
+      spanExporter = target.exporter
+    }
     const queue = makeQueue(settings, spanExporter)
     queues.push(queue)
     processors.push(queue)
@@ -332,6 +353,8 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
     sampler: settings.sampler ?? makeSampler(settings.env),
     spanLimits: makeLimits(settings.env),
     idGenerator: { generateTraceId, generateSpanId },
+    // Its own timers must not outlast ours: they keep the process alive.
+    forceFlushTimeoutMillis: settings.shutdownTimeout,
     spanProcessors: processors
   })
   yield* Effect.addFinalizer(() =>
@@ -341,11 +364,56 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
       await provider.shutdown()
     })
   )
-  yield* flushBeforeExit(queues, settings.shutdownTimeout)
+  yield* flushBeforeExit(queues, settings.shutdownTimeout * 0.9)
   return { provider, queues, trial }
 })
 
+const DEFAULT_METRIC_INTERVAL = 60_000
+const DEFAULT_METRIC_TIMEOUT = 30_000
+
+/** Exports the metrics of the program, released with the scope. Their packages are loaded only for that. */
+const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
+  if (!settings.metrics) return undefined
+  const { env, shutdownTimeout } = settings
+  const endpoint = settings.endpoint ?? env.metrics.endpoint ?? env.endpoint ?? DEFAULT_GRPC_ENDPOINT
+  const metadata = new Metadata()
+  const headers = { ...headersOf(settings), ...env.metrics.headers }
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
+  const metrics = yield* Effect.tryPromise(() => import("./metrics.ts")).pipe(
+    Effect.flatMap((module) =>
+      module.makeMetrics({
+        resource: makeResource(settings),
+        exporter: module.makeGrpcExporter({
+          url: endpoint,
+          metadata,
+          credentials: makeCredentials(endpoint, env, settings.report),
+          timeoutMillis: env.timeout,
+          compression: env.compression
+        }),
+        exportInterval: env.metrics.exportInterval ?? DEFAULT_METRIC_INTERVAL,
+        exportTimeout: env.metrics.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
+      })
+    ),
+    Effect.catchCause((cause) =>
+      Effect.sync(() =>
+        settings.report(
+          `Metrics are off: they could not be set up (${describe(Cause.squash(cause))}). They need ` +
+            "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/exporter-metrics-otlp-grpc@0.223.0"
+        )
+      )
+    )
+  )
+  if (metrics === undefined) return undefined
+  yield* Effect.addFinalizer(() => within(shutdownTimeout, metrics.shutdown))
+  return metrics
+})
+
 const SDK_VERSION = /^2\./
+
+/** Whether the global provider is but the place of one that is still to come. */
+const isUnregistered = (provider: Otel.TracerProvider): boolean =>
+  provider instanceof Otel.ProxyTracerProvider &&
+  provider.getDelegate() === new Otel.ProxyTracerProvider().getDelegate()
 
 /** A provider of another SDK may know how to flush; nothing else of it is ours to touch. */
 const flushOf = (provider: Otel.TracerProvider): Promise<unknown> => {
@@ -359,16 +427,30 @@ const flushOf = (provider: Otel.TracerProvider): Promise<unknown> => {
  *
  * @internal
  */
-export const makeSdk = (settings: SdkSettings): Effect.Effect<Sdk, never, Scope.Scope> =>
+export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, never, Scope.Scope> =>
   Effect.gen(function*() {
+    const hide = hideHeaders(options)
+    const settings: SdkSettings = { ...options, report: (message) => options.report(hide(message)) }
     yield* setLogLevel(settings)
     const version = String(defaultResource().attributes["telemetry.sdk.version"])
     if (!SDK_VERSION.test(version)) {
       settings.report(`The OpenTelemetry SDK installed is ${version}; this package is made for 2.x`)
     }
 
+    const metrics = yield* makeOtlpMetrics(settings)
     const own = settings.provider === undefined ? yield* makeProvider(settings) : undefined
     const foreign = settings.provider === "global" ? Otel.trace.getTracerProvider() : settings.provider
+    if (settings.provider === "global" && isUnregistered(foreign!)) {
+      settings.report(
+        "provider: no tracer provider is registered in @opentelemetry/api yet, and nothing is recorded until one is. " +
+          "Start the other SDK first, or leave out `provider: \"global\"`."
+      )
+    } else if (settings.provider === "global" && !settings.global && !hasContextManager()) {
+      settings.report(
+        "provider: no context manager is registered in @opentelemetry/api, so libraries instrumented for OpenTelemetry " +
+          "do not nest under the spans of Effect. `global: true` registers one."
+      )
+    }
     const base = own?.provider ?? foreign!
     const registered = settings.global
       ? yield* registerGlobal({
@@ -391,7 +473,10 @@ export const makeSdk = (settings: SdkSettings): Effect.Effect<Sdk, never, Scope.
       tracing: {
         enabled: true,
         tracer,
-        flush: within(settings.shutdownTimeout, () => flushOf(registered.provider)),
+        flush: within(
+          settings.shutdownTimeout,
+          () => Promise.allSettled([flushOf(registered.provider), metrics?.flush()])
+        ),
         exportStats: Effect.sync(() => statsOf(own?.queues ?? []))
       },
       verify: own?.trial ?? Effect.void

@@ -37,7 +37,7 @@ if (problems.length > 0) {
 }
 
 const changed: Array<string> = []
-const files = Fs.globSync(includes, { cwd: root }).sort()
+const files = Fs.globSync(includes, { cwd: root, exclude: ["**/node_modules/**"] }).sort()
 for (const file of files) {
   const path = Path.join(root, file)
   const text = Fs.readFileSync(path, "utf8")

@@ -1,0 +1,294 @@
+/**
+ * Spans for the Model Context Protocol, on either side of a request.
+ *
+ * @see https://github.com/open-telemetry/semantic-conventions-genai (mcp.md)
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { dual } from "effect/Function"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type * as Tracer from "effect/Tracer"
+import type { ServerAddress } from "./GenAi.ts"
+import { type Lazy, normalizeObject } from "./GenAiContent.ts"
+import { markSensitive } from "./internal/errors.ts"
+import { addStart, CurrentTool, GenAiSpan, type OpenString } from "./internal/genAi.ts"
+import { isTracingOff } from "./internal/off.ts"
+import * as semconv from "./internal/semconv.ts"
+import { setAttribute, traced } from "./internal/span.ts"
+import { AmbientSpan, propagatedSpan } from "./internal/spanContext.ts"
+
+// =============================================================================
+// Models
+// =============================================================================
+
+/**
+ * The methods of the protocol: `mcp.method.name`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type McpMethod = OpenString<
+  | "initialize"
+  | "ping"
+  | "tools/list"
+  | "tools/call"
+  | "prompts/list"
+  | "prompts/get"
+  | "resources/list"
+  | "resources/templates/list"
+  | "resources/read"
+  | "resources/subscribe"
+  | "resources/unsubscribe"
+  | "logging/setLevel"
+  | "sampling/createMessage"
+  | "completion/complete"
+  | "roots/list"
+  | "elicitation/create"
+  | "notifications/initialized"
+  | "notifications/cancelled"
+  | "notifications/progress"
+  | "notifications/message"
+  | "notifications/tools/list_changed"
+  | "notifications/prompts/list_changed"
+  | "notifications/resources/list_changed"
+  | "notifications/resources/updated"
+  | "notifications/roots/list_changed"
+>
+
+/**
+ * The options of {@link withMcpSpan}.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface McpSpanOptions<A> {
+  readonly method: McpMethod
+  /** Who this is: the peer that sends the request, or the one that answers it. Default: `"client"`. */
+  readonly side?: "client" | "server" | undefined
+  /** The tool that is called. */
+  readonly tool?: string | undefined
+  /** The prompt that is asked for. */
+  readonly prompt?: string | undefined
+  /** What the prompt's template is filled with, recorded only when content is captured. */
+  readonly promptVariables?: Lazy<Readonly<Record<string, unknown>>> | undefined
+  readonly resourceUri?: string | undefined
+  /** The id of the JSON-RPC request. A notification has none. */
+  readonly requestId?: string | number | undefined
+  readonly sessionId?: string | undefined
+  readonly protocolVersion?: string | undefined
+  /** Recorded unless it is `2.0`. */
+  readonly jsonRpcVersion?: string | undefined
+  readonly network?: {
+    /** `pipe` for standard input and output, `tcp` or `quic` for HTTP. */
+    readonly transport?: OpenString<"pipe" | "tcp" | "quic" | "unix"> | undefined
+    readonly protocolName?: string | undefined
+    readonly protocolVersion?: string | undefined
+  } | undefined
+  /** The address of the peer: of the server for a client, of the client for a server. */
+  readonly peer?: ServerAddress | undefined
+  /** What the tool is given: a value or a function that makes it, recorded only when content is captured. */
+  readonly arguments?: unknown
+  /** The result of the tool, recorded only when content is captured. */
+  readonly result?: ((value: A) => unknown) | undefined
+  readonly attributes?: Readonly<Record<string, unknown>> | undefined
+}
+
+// =============================================================================
+// Failures
+// =============================================================================
+
+/** A failure by the name that the protocol has for it. */
+class McpFailure extends Error {
+  readonly _tag: string
+  constructor(type: string, error: { readonly name?: string; readonly message: string; readonly stack?: string }) {
+    super(error.message)
+    this._tag = type
+    this.name = error.name ?? type
+    if (error.stack !== undefined) this.stack = error.stack
+  }
+}
+
+/** The code of a JSON-RPC error, as every client keeps it. */
+const codeOf = (error: unknown): string | undefined =>
+  Predicate.hasProperty(error, "code") && Number.isInteger(error.code) ? String(error.code) : undefined
+
+/** What the protocol says of the way an effect has ended; `undefined` where it has nothing to add. */
+const failureOf = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined => {
+  if (exit._tag === "Success") {
+    // A tool that fails answers with a result that says so.
+    return Predicate.hasProperty(exit.value, "isError") && exit.value.isError === true
+      ? new McpFailure("tool_error", { message: "The tool has reported an error" })
+      : undefined
+  }
+  const fail = Cause.findFail(exit.cause)
+  const error = Result.isSuccess(fail) ? fail.success.error : undefined
+  const code = codeOf(error)
+  if (code === undefined) return undefined
+  return new McpFailure(code, Predicate.isError(error) ? error : { message: "" })
+}
+
+// =============================================================================
+// Spans
+// =============================================================================
+
+class McpSpan<A, E> extends GenAiSpan<A, E> {
+  readonly name: string
+  readonly links: ReadonlyArray<Tracer.SpanLink> | undefined
+  private readonly options: McpSpanOptions<A>
+
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, options: McpSpanOptions<A>) {
+    super(fiber, options.method === "tools/call" ? "execute_tool" : undefined, options.side ?? "client")
+    this.options = options
+    const target = options.tool ?? options.prompt
+    this.name = target === undefined ? options.method : `${options.method} ${target}`
+    this.start[semconv.MCP_METHOD_NAME] = options.method
+    addStart(this.start, semconv.GEN_AI_TOOL_NAME, options.tool)
+    addStart(this.start, semconv.GEN_AI_PROMPT_NAME, options.prompt)
+    // A server's span hangs under its client's; what was current on the server is linked.
+    const parent = options.side === "server" && fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
+    const ambient = parent === undefined
+      ? undefined
+      : propagatedSpan(Context.getOrUndefined(parent.annotations, AmbientSpan))
+    this.links = ambient === undefined ? undefined : [{ span: ambient, attributes: {} }]
+    if (options.method === "tools/call" && options.side !== "server" && this.session.run !== undefined) {
+      this.session.run.toolCalls++
+    }
+  }
+
+  protected writeStart(): void {
+    writeMcp((key, value) => this.set(key, value), this.options)
+  }
+
+  protected override captureStart(): Effect.Effect<void> | undefined {
+    return this.inOrder(
+      this.capture(
+        "tool_arguments",
+        semconv.GEN_AI_TOOL_CALL_ARGUMENTS,
+        this.options.arguments,
+        normalizeObject("input")
+      ),
+      this.captureVariables(this.options.promptVariables)
+    )
+  }
+
+  protected override captureEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    const { result } = this.options
+    if (result === undefined || exit._tag === "Failure") return undefined
+    return this.capture(
+      "tool_result",
+      semconv.GEN_AI_TOOL_CALL_RESULT,
+      () => result(exit.value),
+      normalizeObject("output"),
+      result
+    )
+  }
+
+  override finish(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    const failure = failureOf(exit)
+    if (failure !== undefined && exit._tag === "Failure") {
+      this.set(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag)
+    }
+    const pending = super.finish(span, exit)
+    if (failure === undefined) return pending
+    const end = () => {
+      const cause = Cause.fail(failure)
+      if (!this.showsErrors) markSensitive(cause, span)
+      this.set(semconv.ERROR_TYPE, failure._tag)
+      // With another failure than the effect's own, which only the protocol knows how to name.
+      span.end(this.clock.currentTimeNanosUnsafe(), Exit.failCause(cause))
+    }
+    if (pending !== undefined) return Effect.andThen(pending, Effect.sync(end))
+    end()
+    return undefined
+  }
+}
+
+const writeMcp = <A>(set: (key: string, value: unknown) => void, options: McpSpanOptions<A>): void => {
+  set(semconv.MCP_RESOURCE_URI, options.resourceUri)
+  set(semconv.JSONRPC_REQUEST_ID, options.requestId === undefined ? undefined : String(options.requestId))
+  set(semconv.MCP_PROTOCOL_VERSION, options.protocolVersion)
+  set(semconv.MCP_SESSION_ID, options.sessionId)
+  if (options.jsonRpcVersion !== "2.0") set(semconv.JSONRPC_PROTOCOL_VERSION, options.jsonRpcVersion)
+  set(semconv.NETWORK_TRANSPORT, options.network?.transport)
+  set(semconv.NETWORK_PROTOCOL_NAME, options.network?.protocolName)
+  set(semconv.NETWORK_PROTOCOL_VERSION, options.network?.protocolVersion)
+  const server = options.side === "server"
+  set(server ? semconv.CLIENT_ADDRESS : semconv.SERVER_ADDRESS, options.peer?.address)
+  set(server ? semconv.CLIENT_PORT : semconv.SERVER_PORT, options.peer?.port)
+  for (const [key, value] of Object.entries(options.attributes ?? {})) set(key, value)
+}
+
+/** The span of the tool that this request calls, if there is one around it. */
+const toolSpanOf = <A>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  options: McpSpanOptions<A>
+): Tracer.Span | undefined => {
+  const { span } = fiber.cache
+  return options.method === "tools/call" && options.side !== "server" && span?._tag === "Span" &&
+      Context.getOrUndefined(span.annotations, CurrentTool) === options.tool && options.tool !== undefined
+    ? span
+    : undefined
+}
+
+/**
+ * Runs an effect inside a span for a request or notification of the Model
+ * Context Protocol.
+ *
+ * **Details**
+ *
+ * Follows the GenAI convention for MCP: `{method} {tool or prompt}`, kind
+ * `CLIENT` or `SERVER`. Directly inside `withToolSpan` for the same tool, a
+ * client makes no second span but adds its attributes to the tool's.
+ *
+ * An error with a JSON-RPC `code` gives that as `error.type`; a result with
+ * `isError: true` gives `tool_error`, although the effect has succeeded.
+ *
+ * The context of a trace travels in `params._meta`: a client puts it there with
+ * `injectHeaders(params, mcpCarrier)`, inside this combinator; a server reads it
+ * with `extractHeaders(params, mcpCarrier)` and continues it by
+ * `withRemoteContext` around this combinator.
+ *
+ * **Example** (Calling a tool)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withMcpSpan } from "loom-tracing"
+ *
+ * const weather = Effect.succeed({ content: [{ type: "text", text: "sunny" }] }).pipe(
+ *   withMcpSpan({ method: "tools/call", tool: "weather", requestId: 7, network: { transport: "pipe" } })
+ * )
+ *
+ * Effect.runSync(weather).content.length // => 1
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withMcpSpan: {
+  (options: McpSpanOptions<never> & { readonly result?: undefined }): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
+  <A>(options: McpSpanOptions<NoInfer<A>>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <B>(options: McpSpanOptions<B>): <A extends B, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: McpSpanOptions<NoInfer<A>>): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: McpSpanOptions<A>): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      if (isTracingOff(fiber)) return self
+      const tool = toolSpanOf(fiber, options)
+      if (tool === undefined) return traced(self, new McpSpan<A, E>(fiber, options))
+      setAttribute(tool, semconv.MCP_METHOD_NAME, options.method)
+      writeMcp((key, value) => setAttribute(tool, key, value), options)
+      return Effect.onExitPrimitive(self, (exit) => {
+        if (exit._tag === "Failure") setAttribute(tool, semconv.RPC_RESPONSE_STATUS_CODE, failureOf(exit)?._tag)
+        return undefined
+      })
+    })
+)

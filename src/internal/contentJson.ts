@@ -1,0 +1,268 @@
+/**
+ * Prints content as JSON within a number of bytes. What is too long loses the
+ * ends of its longest strings, then whole elements; what comes out is always
+ * valid JSON, and says where it was cut.
+ *
+ * @internal
+ */
+import * as Predicate from "effect/Predicate"
+import * as Redactable from "effect/Redactable"
+import * as Redacted from "effect/Redacted"
+
+const CUT = "…[cut]"
+const CUT_BYTES = Buffer.byteLength(CUT)
+
+/** Strings up to this many bytes are left whole: names, ids and types, without which the rest means little. */
+const MIN_STRING = 64
+
+/**
+ * How an array that does not fit loses elements: which end stays, and what
+ * stands for those that are gone.
+ *
+ * @internal
+ */
+export interface ElementCut {
+  readonly keep: "first" | "last"
+  readonly marker: (count: number) => unknown
+}
+
+/** A string of the tree, where it sits and how many bytes of JSON it takes. */
+interface Text {
+  readonly holder: Record<string, unknown> | Array<unknown>
+  readonly key: string | number
+  readonly text: string
+  readonly bytes: number
+  /** The element of the outermost array that it belongs to. */
+  readonly element: number
+}
+
+// =============================================================================
+// Values to trees
+// =============================================================================
+
+/** Media that is written into a text, as browsers and providers take it. */
+const DATA_URL = /^data:([^;,]*)(?:;[^;,]*)*;base64,/
+
+const base64Bytes = (encoded: string, from = 0): number => {
+  const length = encoded.length - from
+  const padding = encoded.endsWith("==") ? 2 : encoded.endsWith("=") ? 1 : 0
+  return Math.max(0, Math.floor(length * 3 / 4) - padding)
+}
+
+const bytesOf = (count: number, type?: string): string => `<${type === undefined ? "" : `${type}, `}${count} bytes>`
+
+const plainText = (text: string): string => {
+  if (!text.startsWith("data:")) return text
+  const match = DATA_URL.exec(text)
+  if (match === null) return text
+  return bytesOf(base64Bytes(text, match[0].length), match[1] === "" ? undefined : match[1])
+}
+
+/** The fields that hold media as base64, in the convention's `blob` parts and in what Anthropic takes. */
+const encodedField = (value: Record<string, unknown>): string | undefined =>
+  value.type === "blob" ? "content" : value.type === "base64" ? "data" : undefined
+
+/**
+ * A copy of a value that holds only what JSON has a word for. A secret never
+ * gets into it, and neither does binary data.
+ *
+ * @internal
+ */
+export const toPlain = (value: unknown): unknown => plain(value, "", [])
+
+const plain = (value: unknown, key: string, ancestors: Array<object>): unknown => {
+  switch (typeof value) {
+    case "string":
+      return plainText(value)
+    case "bigint":
+      return value.toString()
+    case "object":
+      break
+    default:
+      return value
+  }
+  if (value === null) return null
+  if (Redacted.isRedacted(value)) return "<redacted>"
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return bytesOf(value.byteLength)
+  if (value instanceof Blob) return bytesOf(value.size, value.type === "" ? undefined : value.type)
+  if (ancestors.includes(value)) return "<circular>"
+  ancestors.push(value)
+  const copy = plainObject(value, key, ancestors)
+  ancestors.pop()
+  return copy
+}
+
+const plainObject = (value: object, key: string, ancestors: Array<object>): unknown => {
+  if (Redactable.isRedactable(value)) {
+    const redacted = Redactable.redact(value)
+    if (redacted !== value) return plain(redacted, key, ancestors)
+  }
+  if (Predicate.hasProperty(value, "toJSON") && Predicate.isFunction(value.toJSON)) {
+    const json = value.toJSON(key)
+    // As an object it stands for itself; to ask it again would go on for ever.
+    return json === value ? plainFields(value, ancestors) : plain(json, key, ancestors)
+  }
+  if (Array.isArray(value)) return value.map((item, index) => plain(item, String(index), ancestors))
+  return plainFields(value, ancestors)
+}
+
+const plainFields = (value: object, ancestors: Array<object>): Record<string, unknown> => {
+  const fields = value as Record<string, unknown>
+  const encoded = encodedField(fields)
+  const copy: Record<string, unknown> = {}
+  for (const key of Object.keys(fields)) {
+    const field = fields[key]
+    const content = key === encoded && Predicate.isString(field)
+      ? bytesOf(base64Bytes(field))
+      : plain(field, key, ancestors)
+    // Assignment would change the prototype.
+    if (key === "__proto__") {
+      Object.defineProperty(copy, key, { value: content, enumerable: true, configurable: true, writable: true })
+    } else {
+      copy[key] = content
+    }
+  }
+  return copy
+}
+
+// =============================================================================
+// Cutting
+// =============================================================================
+
+/** How many bytes a string takes within JSON, its quotes left out. */
+const jsonBytes = (text: string): number => Buffer.byteLength(JSON.stringify(text)) - 2
+
+/** The bytes of a UTF-16 code unit, or of the pair that it begins. */
+const unitBytes = (text: string, index: number): number => {
+  const code = text.charCodeAt(index)
+  if (code < 0x20) return code === 8 || code === 9 || code === 10 || code === 12 || code === 13 ? 2 : 6
+  if (code < 0x80) return code === 0x22 || code === 0x5c ? 2 : 1
+  if (code < 0x800) return 2
+  if (code < 0xd800 || code > 0xdfff) return 3
+  const next = text.charCodeAt(index + 1)
+  return code < 0xdc00 && next >= 0xdc00 && next <= 0xdfff ? 4 : 6
+}
+
+const cutText = (text: string, maxBytes: number): string => {
+  let bytes = CUT_BYTES
+  let end = 0
+  while (end < text.length) {
+    const unit = unitBytes(text, end)
+    if (bytes + unit > maxBytes) break
+    bytes += unit
+    end += unit === 4 ? 2 : 1
+  }
+  return text.slice(0, end) + CUT
+}
+
+const collectTexts = (
+  holder: Record<string, unknown> | Array<unknown>,
+  element: number | undefined,
+  texts: Array<Text>
+): void => {
+  for (const [key, value] of Object.entries(holder)) {
+    const index = element ?? (Array.isArray(holder) ? Number(key) : 0)
+    if (Predicate.isString(value)) {
+      const bytes = jsonBytes(value)
+      if (bytes > MIN_STRING) texts.push({ holder, key, text: value, bytes, element: index })
+    } else if (Predicate.isObjectOrArray(value)) {
+      collectTexts(value as Record<string, unknown>, index, texts)
+    }
+  }
+}
+
+/** The length to which the longest of some strings have to be cut for all of them to fit into some room. */
+const fittingLength = (texts: ReadonlyArray<Text>, room: number): number => {
+  const lengths = texts.map((text) => text.bytes).sort((a, b) => a - b)
+  let rest = room
+  for (const [index, length] of lengths.entries()) {
+    const share = Math.floor(rest / (lengths.length - index))
+    if (length > share) return share
+    rest -= length
+  }
+  return Infinity
+}
+
+const cutTexts = (texts: ReadonlyArray<Text>, length: number): void => {
+  for (const { bytes, holder, key, text } of texts) {
+    ;(holder as Record<string | number, unknown>)[key] = bytes > length ? cutText(text, length) : text
+  }
+}
+
+const printFitting = (
+  tree: unknown,
+  texts: ReadonlyArray<Text>,
+  bytes: number,
+  maxBytes: number
+): string | undefined => {
+  const room = maxBytes - (bytes - texts.reduce((sum, text) => sum + text.bytes, 0))
+  const length = fittingLength(texts, room)
+  if (room < 0 || length < MIN_STRING) return undefined
+  cutTexts(texts, length)
+  return JSON.stringify(tree)
+}
+
+const sizeOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value) ?? "null")
+
+/** Leaves out as many elements as it takes for the others to fit when their strings are cut to the least. */
+const printFewer = (
+  elements: ReadonlyArray<unknown>,
+  texts: ReadonlyArray<Text>,
+  maxBytes: number,
+  cut: ElementCut
+): string | undefined => {
+  cutTexts(texts, MIN_STRING)
+  const last = cut.keep === "last"
+  // The brackets, and the marker with its comma; fewer left out never need a longer one.
+  let bytes = 2 + sizeOf(cut.marker(elements.length)) + 1
+  if (bytes > maxBytes) return undefined
+  let kept = 0
+  while (kept < elements.length) {
+    bytes += sizeOf(elements[last ? elements.length - 1 - kept : kept]) + 1
+    if (bytes > maxBytes) break
+    kept++
+  }
+  const left = elements.length - kept
+  const from = last ? left : 0
+  const rest = elements.slice(from, from + kept)
+  const keptTexts = texts.filter((text) => text.element >= from && text.element < from + kept)
+  cutTexts(keptTexts, Infinity)
+  const tree = last ? [cut.marker(left), ...rest] : [...rest, cut.marker(left)]
+  const fitting = printFitting(tree, keptTexts, sizeOf(tree), maxBytes)
+  if (fitting !== undefined) return fitting
+  cutTexts(keptTexts, MIN_STRING)
+  return JSON.stringify(tree)
+}
+
+/**
+ * Prints a tree that {@link toPlain} has made; the tree may be changed.
+ * `undefined` when nothing of it fits.
+ *
+ * @internal
+ */
+export const printJson = (tree: unknown, maxBytes: number, cut?: ElementCut): string | undefined => {
+  const whole = JSON.stringify(tree) as string | undefined
+  if (whole === undefined) return undefined
+  const bytes = Buffer.byteLength(whole)
+  if (bytes <= maxBytes) return whole
+  if (!Predicate.isObjectOrArray(tree)) return undefined
+  const texts: Array<Text> = []
+  collectTexts(tree as Record<string, unknown>, Array.isArray(tree) ? undefined : 0, texts)
+  const fitting = printFitting(tree, texts, bytes, maxBytes)
+  if (fitting !== undefined) return fitting
+  if (Array.isArray(tree) && cut !== undefined) return printFewer(tree, texts, maxBytes, cut)
+  const gone = JSON.stringify({ cut: bytesOf(bytes) })
+  return Array.isArray(tree) || Buffer.byteLength(gone) > maxBytes ? undefined : gone
+}
+
+/**
+ * Cuts a text to a number of bytes of UTF-8, with a mark where it was cut.
+ *
+ * @internal
+ */
+export const printText = (text: string, maxBytes: number): string | undefined => {
+  if (Buffer.byteLength(text) <= maxBytes) return text
+  if (maxBytes < CUT_BYTES) return undefined
+  const bytes = Buffer.from(text.slice(0, maxBytes)).subarray(0, maxBytes - CUT_BYTES)
+  return new TextDecoder().decode(bytes).replace(/\uFFFD+$/, "") + CUT
+}

@@ -1,0 +1,411 @@
+/**
+ * What the spans of all GenAI operations have in common: the session that they
+ * belong to, the order in which things are written, content and metrics.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
+import * as Predicate from "effect/Predicate"
+import type * as Tracer from "effect/Tracer"
+import { Baggage } from "../Carrier.ts"
+import type { LlmRequest, LlmResponse, LlmUsage, ServerAddress, UsageByModality } from "../GenAi.ts"
+import { captureContent, ContentBudget, type Lazy } from "../GenAiContent.ts"
+import { GenAiMetrics } from "../GenAiMetrics.ts"
+import { type Content, GenAiSettings } from "../GenAiSettings.ts"
+import { errorType, markSensitive } from "./errors.ts"
+import { isTracingOff } from "./off.ts"
+import { reportOnce } from "./reportOnce.ts"
+import * as semconv from "./semconv.ts"
+import { type SpanSpec, traced } from "./span.ts"
+import type { Attributes } from "./startAttributes.ts"
+
+/** A string with known values that an editor can complete, and room for any other. */
+export type OpenString<Known extends string> = Known | (string & {})
+
+// =============================================================================
+// Sessions
+// =============================================================================
+
+/** What has happened inside an agent's run so far. */
+export class AgentRun {
+  inferenceCalls = 0
+  toolCalls = 0
+  /** Whether a model call inside has said what it used. */
+  hasUsage = false
+  private readonly outer: AgentRun | undefined
+
+  constructor(outer: AgentRun | undefined) {
+    this.outer = outer
+  }
+
+  addUsage(): void {
+    this.hasUsage = true
+    this.outer?.addUsage()
+  }
+}
+
+/**
+ * What reaches every GenAI span inside.
+ *
+ * @internal
+ */
+export interface Session {
+  readonly conversationId: string | undefined
+  readonly agentName: string | undefined
+  readonly run: AgentRun | undefined
+}
+
+/** @internal */
+export const CurrentSession: Context.Reference<Session> = Context.Reference<Session>("loom-tracing/GenAiSession", {
+  defaultValue: () => ({ conversationId: undefined, agentName: undefined, run: undefined })
+})
+
+const fromBaggage = (baggage: Context.Service.Shape<typeof Baggage>, key: string): string | undefined => {
+  const value = baggage.find((member) => member.key === key)?.value
+  return value === "" ? undefined : value
+}
+
+/** The session of a fiber. What it does not say itself may have come with a message, if its sender chose so. */
+const sessionOf = (context: Context.Context<never>): Session => {
+  const session = Context.get(context, CurrentSession)
+  const baggage = Context.get(context, Baggage)
+  return baggage.length === 0 ? session : {
+    conversationId: session.conversationId ?? fromBaggage(baggage, semconv.GEN_AI_CONVERSATION_ID),
+    agentName: session.agentName ?? fromBaggage(baggage, semconv.GEN_AI_AGENT_NAME),
+    run: session.run
+  }
+}
+
+// =============================================================================
+// Events
+// =============================================================================
+
+/**
+ * Records one of the convention's events. For now as an event of the span;
+ * log records, which the convention has in mind, would be written here.
+ *
+ * @internal
+ */
+export const recordEvent = (
+  span: Tracer.Span,
+  clock: Clock.Clock,
+  name: string,
+  attributes: Readonly<Record<string, unknown>>
+): void => span.event(name, clock.currentTimeNanosUnsafe(), attributes)
+
+// =============================================================================
+// Spans
+// =============================================================================
+
+/**
+ * The name of the tool of a span, so that a call to it by MCP is not told twice.
+ *
+ * @internal
+ */
+export const CurrentTool = Context.Service<"Tool", string>("loom-tracing/Tool")
+
+const NANOS_PER_SECOND = 1e9
+
+/** @internal */
+export const secondsBetween = (start: bigint, end: bigint): number => Number(end - start) / NANOS_PER_SECOND
+
+const both = (
+  first: Effect.Effect<void> | undefined,
+  second: Effect.Effect<void> | undefined
+): Effect.Effect<void> | undefined =>
+  first === undefined ? second : second === undefined ? first : Effect.andThen(first, second)
+
+/**
+ * The span of one GenAI operation, from start to end. An operation says what
+ * it writes; when that happens is decided here: what a sampler needs first,
+ * usage and identifiers next, content last, so that an attribute limit drops
+ * content before anything else.
+ *
+ * @internal
+ */
+export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
+  abstract readonly name: string
+  readonly kind: Tracer.SpanKind
+  readonly start: Attributes
+  annotations: Context.Context<never> | undefined = undefined
+  inside: Context.Context<never> | undefined = undefined
+  protected readonly context: Context.Context<never>
+  protected readonly settings: GenAiSettings
+  protected readonly session: Session
+  protected readonly clock: Clock.Clock
+  protected readonly measures: boolean
+  /** Whether content goes on the span itself. */
+  protected capturesOnSpan = false
+  /** Whether it does so in the convention's attributes. */
+  protected capturesAsAttributes = false
+  /** The attributes of the event that repeats the span, for those operations that have one. */
+  protected details: Record<string, unknown> | undefined = undefined
+  protected startTime = 0n
+  private current: Tracer.Span | undefined = undefined
+  private budget: ContentBudget | undefined = undefined
+  private content: Array<readonly [key: string, value: string]> | undefined = undefined
+
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, operation: string | undefined, kind: Tracer.SpanKind) {
+    this.kind = kind
+    this.start = operation === undefined ? {} : { [semconv.GEN_AI_OPERATION_NAME]: operation }
+    this.context = fiber.context
+    this.settings = Context.get(fiber.context, GenAiSettings)
+    this.session = sessionOf(fiber.context)
+    this.clock = Context.get(fiber.context, Clock.Clock)
+    this.measures = Context.get(fiber.context, GenAiMetrics)
+  }
+
+  /** Writes what is known before the operation has begun. */
+  protected abstract writeStart(): void
+  /** Takes the content that the operation is given. */
+  protected captureStart(): Effect.Effect<void> | undefined {
+    return undefined
+  }
+  /** Writes what the operation has brought. An effect only to report what went wrong. */
+  protected writeEnd(_exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    return undefined
+  }
+  /** Takes the content that the operation has brought. */
+  protected captureEnd(_exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    return undefined
+  }
+  /** Records the operation's metrics. */
+  protected measure(_seconds: number, _error: string | undefined): void {}
+  /** Whether content that goes on the span has a form of Loom's own. */
+  protected get capturesAsLoomDoes(): boolean {
+    return false
+  }
+  /** The name of the event that repeats the span, with content. */
+  protected get detailsEvent(): string | undefined {
+    return undefined
+  }
+
+  begin(span: Tracer.Span): Effect.Effect<void> | undefined {
+    this.current = span
+    this.startTime = span.status.startTime > 0n ? span.status.startTime : this.clock.currentTimeNanosUnsafe()
+    // Content of a span that nobody will see is not worth its price.
+    const capture = span.sampled ? this.settings.capture : "NO_CONTENT"
+    this.capturesOnSpan = capture === "SPAN_ONLY" || capture === "SPAN_AND_EVENT"
+    this.capturesAsAttributes = this.capturesOnSpan && !this.capturesAsLoomDoes
+    if (this.detailsEvent !== undefined && (capture === "EVENT_ONLY" || capture === "SPAN_AND_EVENT")) {
+      this.details = { ...this.start }
+    }
+    this.writeStart()
+    if (!this.captures) return undefined
+    this.budget = new ContentBudget(this.settings.maxContentBytes)
+    this.content = []
+    return this.captureStart()
+  }
+
+  finish(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    let error: string | undefined
+    if (exit._tag === "Failure") {
+      // Before anything of the caller's is read, which could throw.
+      if (!this.showsErrors) markSensitive(exit.cause, span)
+      error = errorType(exit.cause)
+    }
+    const problem = this.writeEnd(exit)
+    if (this.measures) this.measure(secondsBetween(this.startTime, this.clock.currentTimeNanosUnsafe()), error)
+    if (!this.captures) return problem
+    this.budget?.release()
+    const pending = both(problem, this.captureEnd(exit))
+    if (pending === undefined) {
+      this.writeContent(span, error)
+      return undefined
+    }
+    return Effect.andThen(pending, Effect.sync(() => this.writeContent(span, error)))
+  }
+
+  /** Whether content is recorded anywhere. */
+  protected get captures(): boolean {
+    return this.capturesOnSpan || this.details !== undefined
+  }
+
+  /** An error can quote content, so it is shown only where content is shown just as it is. */
+  protected get showsErrors(): boolean {
+    const { capture, redact } = this.settings
+    return (capture === "SPAN_ONLY" || capture === "SPAN_AND_EVENT") && redact === identity
+  }
+
+  protected set(key: string, value: unknown): void {
+    if (value === undefined || value === null) return
+    this.current?.attribute(key, value)
+    if (this.details !== undefined) this.details[key] = value
+  }
+
+  protected setAll(attributes: Readonly<Record<string, unknown>> | undefined): void {
+    if (attributes === undefined) return
+    for (const key of Object.keys(attributes)) this.set(key, attributes[key])
+  }
+
+  /** Writes the conversation and the agent that the span belongs to. */
+  protected setSession(conversationId?: string | undefined): void {
+    this.set(semconv.GEN_AI_CONVERSATION_ID, conversationId ?? this.session.conversationId)
+    this.set(semconv.GEN_AI_AGENT_NAME, this.session.agentName)
+  }
+
+  protected setRequest(request: Partial<LlmRequest>): void {
+    this.set(semconv.GEN_AI_REQUEST_TEMPERATURE, request.temperature)
+    this.set(semconv.GEN_AI_REQUEST_MAX_TOKENS, request.maxTokens)
+    this.set(semconv.GEN_AI_REQUEST_TOP_P, request.topP)
+    this.set(semconv.GEN_AI_REQUEST_TOP_K, request.topK)
+    this.set(semconv.GEN_AI_REQUEST_STOP_SEQUENCES, request.stopSequences)
+    this.set(semconv.GEN_AI_REQUEST_SEED, request.seed)
+    this.set(semconv.GEN_AI_REQUEST_FREQUENCY_PENALTY, request.frequencyPenalty)
+    this.set(semconv.GEN_AI_REQUEST_PRESENCE_PENALTY, request.presencePenalty)
+    if (request.choiceCount !== 1) this.set(semconv.GEN_AI_REQUEST_CHOICE_COUNT, request.choiceCount)
+    this.set(semconv.GEN_AI_REQUEST_REASONING_LEVEL, request.reasoningLevel)
+    this.set(semconv.GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID, request.previousResponseId)
+    // The convention leaves the attribute unset for a call that does not stream.
+    if (request.stream === true) this.set(semconv.GEN_AI_REQUEST_STREAM, true)
+    this.set(semconv.GEN_AI_OUTPUT_TYPE, request.outputType)
+  }
+
+  protected setResponse(response: LlmResponse): void {
+    this.set(semconv.GEN_AI_RESPONSE_ID, response.id)
+    this.set(semconv.GEN_AI_RESPONSE_MODEL, response.model)
+    if (response.finishReasons !== undefined && response.finishReasons.length > 0) {
+      // A choice that ends without a reason has gone wrong, says the convention.
+      this.set(semconv.GEN_AI_RESPONSE_FINISH_REASONS, response.finishReasons.map((reason) => reason ?? "error"))
+    }
+    this.set(semconv.OPENAI_RESPONSE_SERVICE_TIER, response.openai?.serviceTier)
+    this.set(semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT, response.openai?.systemFingerprint)
+    // Only ever true, says the convention.
+    if (response.compacted === true) this.set(semconv.GEN_AI_CONVERSATION_COMPACTED, true)
+  }
+
+  protected setUsage(usage: LlmUsage, byModality?: UsageByModality | undefined): void {
+    this.set(semconv.GEN_AI_USAGE_INPUT_TOKENS, usage.inputTokens)
+    this.set(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, usage.outputTokens)
+    this.set(semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, usage.cacheReadInputTokens)
+    this.set(semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, usage.reasoningOutputTokens)
+    if (this.settings.convention === "loom") {
+      this.set(semconv.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS, usage.cacheWriteInputTokens)
+      return
+    }
+    this.set(semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS, usage.cacheWriteInputTokens)
+    if (byModality === undefined) return
+    const { audio, image, text } = byModality
+    this.set(semconv.GEN_AI_USAGE_TEXT_INPUT_TOKENS, text?.inputTokens)
+    this.set(semconv.GEN_AI_USAGE_TEXT_OUTPUT_TOKENS, text?.outputTokens)
+    this.set(semconv.GEN_AI_USAGE_TEXT_CACHE_READ_INPUT_TOKENS, text?.cacheReadInputTokens)
+    this.set(semconv.GEN_AI_USAGE_IMAGE_INPUT_TOKENS, image?.inputTokens)
+    this.set(semconv.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS, image?.outputTokens)
+    this.set(semconv.GEN_AI_USAGE_IMAGE_CACHE_READ_INPUT_TOKENS, image?.cacheReadInputTokens)
+    this.set(semconv.GEN_AI_USAGE_AUDIO_INPUT_TOKENS, audio?.inputTokens)
+    this.set(semconv.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS, audio?.outputTokens)
+    this.set(semconv.GEN_AI_USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, audio?.cacheReadInputTokens)
+  }
+
+  /** Takes content for an attribute of the span and of its event. */
+  protected capture<T>(
+    kind: Content["kind"],
+    key: string,
+    lazy: Lazy<T> | undefined,
+    convert: (value: T) => unknown = identity,
+    callback?: object | undefined
+  ): Effect.Effect<void> | undefined {
+    const copies = (this.capturesAsAttributes ? 1 : 0) + (this.details === undefined ? 0 : 1)
+    if (lazy === undefined || copies === 0) return undefined
+    return captureContent(this.settings, kind, lazy, convert, (content) => {
+      const printed = this.budget?.print(content, copies)
+      if (printed !== undefined) this.content?.push([key, printed])
+    }, callback)
+  }
+
+  /** Takes the variables of a prompt, each of which is an attribute of its own. */
+  protected captureVariables(
+    lazy: Lazy<Readonly<Record<string, unknown>>> | undefined
+  ): Effect.Effect<void> | undefined {
+    const copies = (this.capturesAsAttributes ? 1 : 0) + (this.details === undefined ? 0 : 1)
+    if (lazy === undefined || copies === 0) return undefined
+    return captureContent(this.settings, "prompt_variables", lazy, identity, ({ kind, value }) => {
+      if (!Predicate.isObject(value)) return
+      for (const [name, variable] of Object.entries(value)) {
+        const printed = this.budget?.print({ kind, value: variable }, copies)
+        if (printed !== undefined) this.content?.push([`${semconv.GEN_AI_PROMPT_VARIABLE}.${name}`, printed])
+      }
+    })
+  }
+
+  /** Takes content for an event of its own, at once. */
+  protected captureEvent<T>(
+    kind: Content["kind"],
+    name: string,
+    key: string,
+    lazy: Lazy<T> | undefined,
+    convert: (value: T) => unknown = identity
+  ): Effect.Effect<void> | undefined {
+    if (lazy === undefined) return undefined
+    return captureContent(this.settings, kind, lazy, convert, (content) => {
+      const printed = this.budget?.print(content, 1)
+      if (printed !== undefined && this.current !== undefined) {
+        recordEvent(this.current, this.clock, name, { [key]: printed })
+      }
+    })
+  }
+
+  /** Writes the content that was taken, and the event that repeats the span. */
+  private writeContent(span: Tracer.Span, error: string | undefined): void {
+    for (const [key, value] of this.content ?? []) {
+      if (this.capturesAsAttributes) span.attribute(key, value)
+      if (this.details !== undefined) this.details[key] = value
+    }
+    if (this.details === undefined || this.detailsEvent === undefined) return
+    if (error !== undefined) this.details[semconv.ERROR_TYPE] = error
+    recordEvent(span, this.clock, this.detailsEvent, this.details)
+  }
+
+  /** Runs the effects that are there, one after the other. */
+  protected inOrder(...effects: ReadonlyArray<Effect.Effect<void> | undefined>): Effect.Effect<void> | undefined {
+    return effects.reduce(both, undefined)
+  }
+}
+
+/**
+ * Runs an effect inside the span of a GenAI operation, unless tracing is off.
+ *
+ * @internal
+ */
+export const withGenAiSpan = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  make: (fiber: Fiber.Fiber<unknown, unknown>) => SpanSpec<A, E>
+): Effect.Effect<A, E, R> => Effect.withFiber((fiber) => isTracingOff(fiber) ? self : traced(self, make(fiber)))
+
+/**
+ * Asks a function of the caller's what the operation has brought. If it
+ * throws, that is reported once and the span goes without.
+ *
+ * @internal
+ */
+export const read = <A, E, B>(
+  callback: ((value: A) => B) | undefined,
+  exit: Exit.Exit<A, E>,
+  message: string,
+  use: (result: B) => void
+): Effect.Effect<void> | undefined => {
+  if (callback === undefined || exit._tag === "Failure") return undefined
+  try {
+    use(callback(exit.value))
+    return undefined
+  } catch (error) {
+    return reportOnce(callback, `${message} has thrown; the span goes without it`, error)
+  }
+}
+
+/** @internal */
+export const addServer = (attributes: Attributes, server: ServerAddress | undefined): void => {
+  if (server === undefined) return
+  attributes[semconv.SERVER_ADDRESS] = server.address
+  if (server.port !== undefined) attributes[semconv.SERVER_PORT] = server.port
+}
+
+/** @internal */
+export const addStart = (attributes: Attributes, key: string, value: string | undefined): void => {
+  if (value !== undefined) attributes[key] = value
+}

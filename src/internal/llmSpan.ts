@@ -1,0 +1,187 @@
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
+import type { LlmCallOptions, LlmResponse } from "../GenAi.ts"
+import { normalizeInstructions, normalizeMessages, textOf } from "../GenAiContent.ts"
+import { instrumentsOf, recordTokens } from "../GenAiMetrics.ts"
+import { addServer, GenAiSpan, read } from "./genAi.ts"
+import * as semconv from "./semconv.ts"
+import type { Attributes } from "./startAttributes.ts"
+
+/**
+ * Finds the call of a span from the effects inside it, under any tracer.
+ *
+ * @internal
+ */
+export const CurrentLlmCall = Context.Service<"LlmCall", { readonly add: (response: LlmResponse) => void }>(
+  "loom-tracing/LlmCall"
+)
+
+/**
+ * The span of one call to a model.
+ *
+ * @internal
+ */
+export class LlmSpan<A, E> extends GenAiSpan<A, E> {
+  readonly name: string
+  protected readonly options: LlmCallOptions
+  protected response: LlmResponse | undefined = undefined
+  private readonly readResponse: ((value: A) => LlmResponse) | undefined
+
+  constructor(
+    fiber: Fiber.Fiber<unknown, unknown>,
+    options: LlmCallOptions,
+    readResponse?: ((value: A) => LlmResponse) | undefined
+  ) {
+    super(fiber, options.operation ?? "chat", "client")
+    this.options = options
+    this.readResponse = readResponse
+    this.name = options.name ?? (this.settings.convention === "latest"
+      ? `${options.operation ?? "chat"} ${options.request.model}`
+      : options.toolRound !== undefined && options.toolRound >= 1
+      ? "llm.tool_continuation"
+      : "llm.call")
+    this.start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
+    this.start[semconv.GEN_AI_REQUEST_MODEL] = options.request.model
+    addServer(this.start, options.server)
+    this.annotations = Context.make(CurrentLlmCall, this)
+    if (this.session.run !== undefined) this.session.run.inferenceCalls++
+  }
+
+  /** Adds to what is known of the answer. What is said twice counts as said last. */
+  add(response: LlmResponse): void {
+    if (this.response === undefined) {
+      this.response = response
+      return
+    }
+    const usage = { ...this.response.usage, ...response.usage }
+    this.response = { ...this.response, ...response, usage }
+  }
+
+  protected override get capturesAsLoomDoes(): boolean {
+    return this.settings.convention === "loom"
+  }
+
+  protected override get detailsEvent(): string {
+    return semconv.GEN_AI_OPERATION_DETAILS_EVENT
+  }
+
+  protected writeStart(): void {
+    const { options } = this
+    const { request } = options
+    if (this.settings.convention === "loom") {
+      this.set(semconv.GEN_AI_SYSTEM, options.provider)
+      this.set(semconv.LLM_MODEL, request.model)
+      this.set(semconv.LLM_MAX_TOKENS, request.maxTokens)
+      this.set(semconv.LLM_HAS_TOOLS, options.hasTools)
+      this.set(semconv.LLM_TOOL_ROUND, options.toolRound)
+    }
+    this.setSession(options.conversationId)
+    this.setRequest(request)
+    if (options.prompt !== undefined) {
+      this.set(semconv.GEN_AI_PROMPT_NAME, options.prompt.name)
+      this.set(semconv.GEN_AI_PROMPT_VERSION, options.prompt.version)
+    }
+    this.setProvider()
+    this.setAll(options.attributes)
+  }
+
+  private setProvider(): void {
+    const { awsBedrock, openai, provider } = this.options
+    if (openai !== undefined) {
+      this.set(semconv.OPENAI_API_TYPE, openai.apiType)
+      // "auto" is what a request without a tier means.
+      if (openai.serviceTier !== "auto") this.set(semconv.OPENAI_REQUEST_SERVICE_TIER, openai.serviceTier)
+    }
+    if (awsBedrock !== undefined) {
+      this.set(semconv.AWS_BEDROCK_GUARDRAIL_ID, awsBedrock.guardrailId)
+      this.set(semconv.AWS_BEDROCK_KNOWLEDGE_BASE_ID, awsBedrock.knowledgeBaseId)
+    }
+    if (provider === "azure.ai.inference") {
+      this.set(semconv.AZURE_RESOURCE_PROVIDER_NAMESPACE, "Microsoft.CognitiveServices")
+    }
+  }
+
+  // Content is taken when the call starts, since the caller may go on to change its messages.
+  protected override captureStart(): Effect.Effect<void> | undefined {
+    const { options } = this
+    return this.inOrder(
+      this.capture(
+        "system_instructions",
+        semconv.GEN_AI_SYSTEM_INSTRUCTIONS,
+        options.systemInstructions,
+        normalizeInstructions
+      ),
+      this.capture(
+        "input_messages",
+        semconv.GEN_AI_INPUT_MESSAGES,
+        options.input,
+        (messages) => normalizeMessages(messages, "user")
+      ),
+      this.capture("tool_definitions", semconv.GEN_AI_TOOL_DEFINITIONS, options.toolDefinitions),
+      this.captureVariables(options.prompt?.variables),
+      // Loom records the prompt as it was given.
+      this.capturesOnSpan && this.capturesAsLoomDoes
+        ? this.captureEvent("input_messages", semconv.LOOM_PROMPT_EVENT, semconv.LOOM_PROMPT, options.input, identity)
+        : undefined
+    )
+  }
+
+  protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
+    const problem = read(this.readResponse, exit, "The `response` function", (response) => this.add(response))
+    this.writeResponse()
+    return problem
+  }
+
+  protected writeResponse(): void {
+    const { response } = this
+    if (response === undefined) return
+    this.setResponse(response)
+    if (response.usage === undefined) return
+    this.setUsage(response.usage, response.usageByModality)
+    if (this.settings.convention === "loom") {
+      this.set(semconv.LLM_PROMPT_TOKENS, response.usage.inputTokens)
+      this.set(semconv.LLM_COMPLETION_TOKENS, response.usage.outputTokens)
+    }
+    if (response.usage.inputTokens !== undefined || response.usage.outputTokens !== undefined) {
+      this.session.run?.addUsage()
+    }
+  }
+
+  protected override captureEnd(): Effect.Effect<void> | undefined {
+    const output = this.response?.output
+    return this.inOrder(
+      this.capture(
+        "output_messages",
+        semconv.GEN_AI_OUTPUT_MESSAGES,
+        output,
+        (messages) => normalizeMessages(messages, "assistant")
+      ),
+      this.capturesOnSpan && this.capturesAsLoomDoes
+        ? this.captureEvent("output_messages", semconv.LOOM_COMPLETION_EVENT, semconv.LOOM_COMPLETION, output, textOf)
+        : undefined
+    )
+  }
+
+  /** What tells the series of a metric apart. */
+  protected get metricAttributes(): Attributes {
+    const model = this.response?.model
+    return model === undefined ? this.start : { ...this.start, [semconv.GEN_AI_RESPONSE_MODEL]: model }
+  }
+
+  protected override measure(seconds: number, error: string | undefined): void {
+    const { convention } = this.settings
+    const attributes = this.metricAttributes
+    instrumentsOf(convention).inferenceDuration.record(
+      seconds,
+      error === undefined ? attributes : { ...attributes, [semconv.ERROR_TYPE]: error },
+      this.context
+    )
+    if (this.response?.usage !== undefined) {
+      const { usage, usageByModality } = this.response
+      recordTokens(convention, usage, usageByModality ?? {}, attributes, this.context)
+    }
+  }
+}

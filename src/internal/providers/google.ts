@@ -1,0 +1,178 @@
+/**
+ * Google's generateContent, of the Gemini API and of Vertex AI.
+ *
+ * @internal
+ */
+import type { LlmCallOptions } from "../../GenAi.ts"
+import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
+import {
+  blobPart,
+  finishReasonsOf,
+  genericPart,
+  messageOf,
+  modalityOf,
+  outputMessageOf,
+  reasoningPart,
+  serverToolCallPart,
+  serverToolResponsePart,
+  textPart,
+  toolCallPart,
+  toolResponsePart,
+  uriPart
+} from "./parts.ts"
+import { defined, isList, read, readCount, readList, readNumber, readString, readStrings, readTag } from "./read.ts"
+import type { ProviderResponse, StreamedResponse } from "./stream.ts"
+import { type Apart, inclusiveUsage, type ReportedUsage } from "./usage.ts"
+
+/** @internal */
+export const call = (params: unknown): LlmCallOptions => {
+  // The SDK keeps in one place what the API keeps in two.
+  const config = read(params, "config") ?? read(params, "generationConfig")
+  const system = read(config, "systemInstruction") ?? read(params, "systemInstruction")
+  const tools = [...readList(config, "tools"), ...readList(params, "tools")]
+  return {
+    // Which of Google's services it is, only the address tells.
+    provider: "gcp.gen_ai",
+    operation: "generate_content",
+    request: {
+      model: readString(params, "model") ?? "unknown",
+      temperature: readNumber(config, "temperature"),
+      maxTokens: readCount(config, "maxOutputTokens"),
+      topP: readNumber(config, "topP"),
+      topK: readCount(config, "topK"),
+      stopSequences: readStrings(config, "stopSequences"),
+      seed: readNumber(config, "seed"),
+      frequencyPenalty: readNumber(config, "frequencyPenalty"),
+      presencePenalty: readNumber(config, "presencePenalty"),
+      choiceCount: readCount(config, "candidateCount"),
+      outputType: outputTypeOf(config),
+      reasoningLevel: readString(config, "thinkingConfig", "thinkingLevel")
+    },
+    hasTools: tools.length > 0,
+    systemInstructions: system == null ? undefined : () => systemText(system),
+    input: () => inputOf(read(params, "contents")),
+    toolDefinitions: tools.length === 0 ? undefined : () => tools.flatMap(toolDefinitions)
+  }
+}
+
+const outputTypeOf = (config: unknown): string | undefined => {
+  const modalities = readList(config, "responseModalities")
+  if (modalities.includes("IMAGE")) return "image"
+  if (modalities.includes("AUDIO")) return "speech"
+  const mimeType = readString(config, "responseMimeType")
+  return mimeType === "application/json" ? "json" : mimeType === "text/plain" ? "text" : undefined
+}
+
+const systemText = (system: unknown): string =>
+  partsOf(system).map((part) => readString(part, "content") ?? "").join("\n")
+
+const toolDefinitions = (tool: unknown): ReadonlyArray<ToolDefinition> => {
+  const functions = readList(tool, "functionDeclarations")
+  const type = readTag(tool)
+  if (functions.length > 0) {
+    return functions.map((item) => ({ type: "function", name: readString(item, "name") ?? "unknown" }))
+  }
+  return type === undefined ? [] : [{ type, name: type }]
+}
+
+/** Contents are a list of messages or one, and each a message, its parts, a part or a text. */
+const inputOf = (contents: unknown): ReadonlyArray<ChatMessage> => {
+  const list = isList(contents) ? readList(contents) : [contents]
+  return list.some((item) => read(item, "parts") !== undefined)
+    ? list.map((item) => messageOf(roleOf(item), partsOf(item)))
+    : [messageOf("user", list.flatMap(partsOf))]
+}
+
+const partsOf = (value: unknown): ReadonlyArray<MessagePart> => {
+  if (typeof value === "string") return value === "" ? [] : [textPart(value)]
+  if (isList(value)) return readList(value).flatMap(partsOf)
+  const parts = read(value, "parts")
+  return parts === undefined ? value == null ? [] : [part(value)] : readList(parts).map(part)
+}
+
+const roleOf = (content: unknown): string | undefined => {
+  const role = readString(content, "role")
+  return role === "model" ? "assistant" : role
+}
+
+const part = (value: unknown): MessagePart => {
+  if (typeof value === "string") return textPart(value)
+  const text = read(value, "text")
+  if (typeof text === "string") return read(value, "thought") === true ? reasoningPart(text) : textPart(text)
+  const inline = read(value, "inlineData")
+  if (inline !== undefined) {
+    const mimeType = readString(inline, "mimeType")
+    return blobPart(modalityOf(mimeType), read(inline, "data") ?? "", mimeType)
+  }
+  const file = read(value, "fileData")
+  if (file !== undefined) {
+    const mimeType = readString(file, "mimeType")
+    return uriPart(modalityOf(mimeType), readString(file, "fileUri") ?? "", mimeType)
+  }
+  const called = read(value, "functionCall")
+  if (called !== undefined) {
+    return toolCallPart(readString(called, "id"), readString(called, "name"), read(called, "args"))
+  }
+  const answered = read(value, "functionResponse")
+  if (answered !== undefined) return toolResponsePart(readString(answered, "id"), read(answered, "response"))
+  const code = read(value, "executableCode")
+  if (code !== undefined) return serverToolCallPart(readString(code, "id"), "code_execution", "code_execution", code)
+  const result = read(value, "codeExecutionResult")
+  if (result !== undefined) return serverToolResponsePart(readString(result, "id"), "code_execution", result)
+  return genericPart(readTag(value) ?? "unknown", value)
+}
+
+const usageOf = (usage: unknown): ReportedUsage => {
+  const prompt = readCount(usage, "promptTokenCount")
+  return {
+    inputTokens: prompt === undefined ? undefined : prompt + (readCount(usage, "toolUsePromptTokenCount") ?? 0),
+    outputTokens: readCount(usage, "candidatesTokenCount"),
+    cacheReadInputTokens: readCount(usage, "cachedContentTokenCount"),
+    reasoningOutputTokens: readCount(usage, "thoughtsTokenCount"),
+    total: readCount(usage, "totalTokenCount")
+  }
+}
+
+/** Google counts thoughts beside the candidates. */
+const apart: Apart = { reasoning: true }
+
+/** @internal */
+export const response = (value: unknown): ProviderResponse => {
+  const candidates = readList(value, "candidates")
+  return defined({
+    id: readString(value, "responseId"),
+    model: readString(value, "modelVersion"),
+    finishReasons: finishReasonsOf(candidates.map((candidate) => readString(candidate, "finishReason"))),
+    usage: inclusiveUsage(usageOf(read(value, "usageMetadata")), apart),
+    output: candidates.length === 0
+      ? undefined
+      : () =>
+        candidates.map((candidate) =>
+          outputMessageOf(
+            "assistant",
+            partsOf(read(candidate, "content")),
+            readString(candidate, "finishReason")
+          )
+        )
+  })
+}
+
+/** @internal */
+export const step = (state: StreamedResponse, chunk: unknown): void => {
+  state.identify(readString(chunk, "responseId"), readString(chunk, "modelVersion"))
+  state.report(usageOf(read(chunk, "usageMetadata")), apart)
+  for (const candidate of readList(chunk, "candidates")) {
+    const index = readCount(candidate, "index") ?? 0
+    state.finish(index, readString(candidate, "finishReason"))
+    const message = state.message(index)
+    if (message === undefined) continue
+    for (const part of partsOf(read(candidate, "content"))) {
+      const kind = part.type === "text" ? "text" : part.type === "reasoning" ? "reasoning" : undefined
+      if (kind === undefined) {
+        message.put([part])
+      } else {
+        message.append(kind, read(part, "content"))
+      }
+    }
+  }
+}

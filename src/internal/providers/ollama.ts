@@ -1,0 +1,128 @@
+/**
+ * Ollama's chat, generate and embed.
+ *
+ * @internal
+ */
+import type { LlmCallOptions } from "../../GenAi.ts"
+import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
+import * as semconv from "../semconv.ts"
+import {
+  blobPart,
+  finishReasonsOf,
+  messageOf,
+  outputMessageOf,
+  reasoningPart,
+  textPart,
+  toolCallPart,
+  toolResponsePart
+} from "./parts.ts"
+import { defined, read, readCount, readList, readNumber, readString, readStrings } from "./read.ts"
+import type { ProviderResponse, StreamedResponse } from "./stream.ts"
+import { inclusiveUsage, type ReportedUsage } from "./usage.ts"
+
+/** @internal */
+export const call = (params: unknown, operation: string | undefined): LlmCallOptions => {
+  const model = readString(params, "model") ?? "unknown"
+  const options = read(params, "options")
+  if (operation === "embeddings" || read(params, "input") !== undefined) {
+    return {
+      provider: "ollama",
+      operation: "embeddings",
+      name: `embeddings ${model}`,
+      request: { model },
+      attributes: { [semconv.GEN_AI_EMBEDDINGS_DIMENSION_COUNT]: readCount(params, "dimensions") }
+    }
+  }
+  const tools = readList(params, "tools")
+  const isChat = read(params, "prompt") === undefined
+  return {
+    provider: "ollama",
+    operation: isChat ? "chat" : "text_completion",
+    request: {
+      model,
+      temperature: readNumber(options, "temperature"),
+      maxTokens: readCount(options, "num_predict"),
+      topP: readNumber(options, "top_p"),
+      topK: readCount(options, "top_k"),
+      stopSequences: readStrings(options, "stop"),
+      seed: readNumber(options, "seed"),
+      frequencyPenalty: readNumber(options, "frequency_penalty"),
+      presencePenalty: readNumber(options, "presence_penalty"),
+      outputType: read(params, "format") == null || read(params, "format") === "" ? undefined : "json",
+      reasoningLevel: readString(params, "think"),
+      stream: read(params, "stream") === true
+    },
+    hasTools: tools.length > 0,
+    systemInstructions: readString(params, "system"),
+    input: isChat
+      ? () => readList(params, "messages").map(message)
+      : () => [messageOf("user", parts(read(params, "prompt"), params))],
+    toolDefinitions: tools.length === 0 ? undefined : () => tools.map(toolDefinition)
+  }
+}
+
+const toolDefinition = (tool: unknown): ToolDefinition => ({
+  type: readString(tool, "type") ?? "function",
+  name: readString(tool, "function", "name") ?? "unknown"
+})
+
+const message = (value: unknown): ChatMessage => {
+  const role = readString(value, "role")
+  return role === "tool"
+    ? messageOf(role, [toolResponsePart(readString(value, "tool_call_id"), read(value, "content"))])
+    : messageOf(role, parts(read(value, "content"), value))
+}
+
+const parts = (content: unknown, value: unknown): ReadonlyArray<MessagePart> => {
+  const thinking = readString(value, "thinking")
+  return [
+    ...(thinking === undefined ? [] : [reasoningPart(thinking)]),
+    ...(typeof content === "string" && content !== "" ? [textPart(content)] : []),
+    ...readList(value, "images").map((image) => blobPart("image", image)),
+    ...readList(value, "tool_calls").map(toolCall)
+  ]
+}
+
+const toolCall = (value: unknown): MessagePart =>
+  toolCallPart(readString(value, "id"), readString(value, "function", "name"), read(value, "function", "arguments"))
+
+const usageOf = (value: unknown): ReportedUsage => ({
+  inputTokens: readCount(value, "prompt_eval_count"),
+  outputTokens: readCount(value, "eval_count")
+})
+
+/** @internal */
+export const response = (value: unknown): ProviderResponse => {
+  const reason = readString(value, "done_reason")
+  const message = read(value, "message")
+  const text = read(value, "response")
+  return defined({
+    model: readString(value, "model"),
+    finishReasons: finishReasonsOf([reason]),
+    usage: inclusiveUsage(usageOf(value)),
+    output: message === undefined && text === undefined
+      ? undefined
+      : () => [
+        outputMessageOf(
+          readString(message, "role"),
+          message === undefined ? parts(text, value) : parts(read(message, "content"), message),
+          reason
+        )
+      ]
+  })
+}
+
+/** @internal */
+export const step = (state: StreamedResponse, chunk: unknown): void => {
+  state.identify(undefined, readString(chunk, "model"))
+  state.finish(0, readString(chunk, "done_reason"))
+  state.report(usageOf(chunk))
+  const streamed = state.message(0)
+  if (streamed === undefined) return
+  const message = read(chunk, "message") ?? chunk
+  streamed.role ??= readString(message, "role")
+  streamed.append("reasoning", read(message, "thinking"))
+  streamed.append("text", read(message, "content") ?? read(message, "response"))
+  const calls = readList(message, "tool_calls")
+  if (calls.length > 0) streamed.put(calls.map(toolCall))
+}

@@ -1,0 +1,459 @@
+/**
+ * OpenAI's chat completions, completions, responses and embeddings, and what
+ * other providers answer under the same semconv.
+ *
+ * @internal
+ */
+import type { LlmCallOptions } from "../../GenAi.ts"
+import type { ChatMessage, MessagePart, OutputMessage, ToolDefinition } from "../../GenAiContent.ts"
+import * as semconv from "../semconv.ts"
+import {
+  blobPart,
+  filePart,
+  finishReasonsOf,
+  genericPart,
+  messageOf,
+  modalityOf,
+  outputMessageOf,
+  reasoningPart,
+  serverToolCallPart,
+  textPart,
+  toolCallPart,
+  toolResponseOf,
+  toolResponsePart,
+  uriPart
+} from "./parts.ts"
+import {
+  defined,
+  isList,
+  isRecord,
+  parseJson,
+  read,
+  readCount,
+  readList,
+  readNumber,
+  readString,
+  readStrings
+} from "./read.ts"
+import type { ProviderResponse, StreamedResponse } from "./stream.ts"
+import { inclusiveUsage, type ReportedUsage } from "./usage.ts"
+
+// -----------------------------------------------------------------------------
+// Requests
+// -----------------------------------------------------------------------------
+
+type Api = "chat_completions" | "responses" | "completions" | "embeddings"
+
+const apiOf = (params: unknown, operation: string | undefined): Api => {
+  if (operation === "embeddings") return "embeddings"
+  if (operation === "text_completion") return "completions"
+  if (isList(read(params, "messages"))) return "chat_completions"
+  if (read(params, "input") === undefined) {
+    // A prompt that is an object is a stored one, which only the responses API takes.
+    return read(params, "prompt") === undefined || readString(params, "prompt", "id") !== undefined
+      ? "responses"
+      : "completions"
+  }
+  const embeds = read(params, "dimensions") !== undefined || read(params, "encoding_format") !== undefined ||
+    /embed/i.test(readString(params, "model") ?? "")
+  return embeds ? "embeddings" : "responses"
+}
+
+const OPERATIONS: Readonly<Record<Api, string>> = {
+  chat_completions: "chat",
+  responses: "chat",
+  completions: "text_completion",
+  embeddings: "embeddings"
+}
+
+/** @internal */
+export const call = (params: unknown, operation: string | undefined): LlmCallOptions => {
+  const api = apiOf(params, operation)
+  const model = readString(params, "model") ?? "unknown"
+  const tier = readString(params, "service_tier")
+  const isChat = api === "chat_completions" || api === "responses"
+  const attributes = {
+    [semconv.OPENAI_API_TYPE]: isChat ? api : undefined,
+    [semconv.OPENAI_REQUEST_SERVICE_TIER]: tier === "auto" ? undefined : tier,
+    [semconv.GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID]: readString(params, "previous_response_id")
+  }
+  if (api === "embeddings") {
+    return {
+      provider: "openai",
+      operation: "embeddings",
+      name: `embeddings ${model}`,
+      request: { model },
+      attributes: {
+        [semconv.GEN_AI_REQUEST_ENCODING_FORMATS]: readStrings(params, "encoding_format"),
+        [semconv.GEN_AI_EMBEDDINGS_DIMENSION_COUNT]: readCount(params, "dimensions")
+      }
+    }
+  }
+  const tools = [...readList(params, "tools"), ...readList(params, "functions")]
+  return {
+    provider: "openai",
+    operation: OPERATIONS[api],
+    request: {
+      model,
+      temperature: readNumber(params, "temperature"),
+      maxTokens: readCount(params, "max_completion_tokens") ?? readCount(params, "max_tokens") ??
+        readCount(params, "max_output_tokens"),
+      topP: readNumber(params, "top_p"),
+      // Not OpenAI's, but of servers that speak its API.
+      topK: readCount(params, "top_k"),
+      stopSequences: readStrings(params, "stop"),
+      seed: readNumber(params, "seed"),
+      frequencyPenalty: readNumber(params, "frequency_penalty"),
+      presencePenalty: readNumber(params, "presence_penalty"),
+      choiceCount: readCount(params, "n"),
+      outputType: outputTypeOf(params),
+      reasoningLevel: readString(params, "reasoning_effort") ?? readString(params, "reasoning", "effort"),
+      stream: read(params, "stream") === true
+    },
+    conversationId: readString(params, "conversation") ?? readString(params, "conversation", "id"),
+    hasTools: tools.length > 0,
+    input: () => inputOf(api, params),
+    systemInstructions: readString(params, "instructions"),
+    toolDefinitions: tools.length === 0 ? undefined : () => tools.map(toolDefinition),
+    attributes
+  }
+}
+
+const outputTypeOf = (params: unknown): string | undefined => {
+  if (readList(params, "modalities").includes("audio")) return "speech"
+  const format = readString(params, "response_format", "type") ?? readString(params, "text", "format", "type")
+  return format?.startsWith("json") === true ? "json" : format === "text" ? "text" : undefined
+}
+
+const toolDefinition = (tool: unknown): ToolDefinition => {
+  const type = readString(tool, "type") ?? "function"
+  const name = readString(tool, type, "name") ?? readString(tool, "name") ?? readString(tool, "server_label") ?? type
+  return { type, name }
+}
+
+const inputOf = (api: Api, params: unknown): ReadonlyArray<ChatMessage> => {
+  switch (api) {
+    case "chat_completions":
+      return readList(params, "messages").map(chatMessage)
+    case "responses": {
+      const input = readString(params, "input")
+      return input === undefined ? readList(params, "input").map(inputItem) : [messageOf("user", [textPart(input)])]
+    }
+    default:
+      return (readStrings(params, "prompt") ?? []).map((prompt) => messageOf("user", [textPart(prompt)]))
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Messages
+// -----------------------------------------------------------------------------
+
+const contentParts = (content: unknown): ReadonlyArray<MessagePart> =>
+  typeof content === "string" ? content === "" ? [] : [textPart(content)] : readList(content).map(contentPart)
+
+/** A part of a message's content, in chat completions and in responses. */
+const contentPart = (part: unknown): MessagePart => {
+  if (typeof part === "string") return textPart(part)
+  const type = readString(part, "type") ?? "unknown"
+  switch (type) {
+    case "text":
+    case "input_text":
+    case "output_text":
+      return textPart(readString(part, "text") ?? "")
+    case "refusal":
+      return textPart(readString(part, "refusal") ?? "")
+    case "reasoning_text":
+    case "summary_text":
+      return reasoningPart(readString(part, "text") ?? "")
+    case "image_url":
+    case "input_image": {
+      const fileId = readString(part, "file_id")
+      if (fileId !== undefined) return filePart("image", fileId)
+      return uriPart("image", readString(part, "image_url", "url") ?? readString(part, "image_url") ?? "")
+    }
+    case "input_audio": {
+      const format = readString(part, "input_audio", "format")
+      return blobPart(
+        "audio",
+        readString(part, "input_audio", "data") ?? "",
+        format === undefined ? undefined : `audio/${format}`
+      )
+    }
+    case "file":
+    case "input_file": {
+      const file = type === "file" ? read(part, "file") : part
+      const fileId = readString(file, "file_id")
+      if (fileId !== undefined) return filePart("document", fileId)
+      const url = readString(file, "file_url")
+      if (url !== undefined) return uriPart("document", url)
+      const data = readString(file, "file_data") ?? ""
+      return data.startsWith("data:")
+        ? uriPart(modalityOf(/^data:([^;,]*)/.exec(data)?.[1]), data)
+        : blobPart("document", data)
+    }
+    default:
+      return genericPart(type, part)
+  }
+}
+
+const chatToolCall = (call: unknown): MessagePart => {
+  const custom = read(call, "custom")
+  return custom === undefined
+    ? toolCallPart(
+      readString(call, "id"),
+      readString(call, "function", "name"),
+      argumentsOf(read(call, "function", "arguments"))
+    )
+    : toolCallPart(readString(call, "id"), readString(custom, "name"), read(custom, "input"))
+}
+
+const argumentsOf = (value: unknown): unknown => typeof value === "string" ? parseJson(value) : value
+
+const chatParts = (message: unknown): ReadonlyArray<MessagePart> => {
+  const reasoning = readString(message, "reasoning_content") ?? readString(message, "reasoning")
+  const refusal = readString(message, "refusal")
+  const transcript = readString(message, "audio", "transcript")
+  const audio = readString(message, "audio", "data")
+  const audioId = readString(message, "audio", "id")
+  return [
+    ...(reasoning === undefined ? [] : [reasoningPart(reasoning)]),
+    ...contentParts(read(message, "content")),
+    ...(refusal === undefined ? [] : [textPart(refusal)]),
+    ...(transcript === undefined ? [] : [textPart(transcript)]),
+    ...(audio === undefined
+      ? audioId === undefined ? [] : [filePart("audio", audioId)]
+      : [blobPart("audio", audio)]),
+    ...readList(message, "tool_calls").map(chatToolCall),
+    ...(isRecord(read(message, "function_call"))
+      ? [
+        toolCallPart(
+          undefined,
+          readString(message, "function_call", "name"),
+          argumentsOf(read(message, "function_call", "arguments"))
+        )
+      ]
+      : [])
+  ]
+}
+
+const chatMessage = (message: unknown): ChatMessage => {
+  const role = readString(message, "role")
+  const content = read(message, "content")
+  return role === "tool" || role === "function"
+    ? messageOf(
+      "tool",
+      [
+        toolResponsePart(
+          readString(message, "tool_call_id"),
+          toolResponseOf(content, () => contentParts(content))
+        )
+      ],
+      readString(message, "name")
+    )
+    : messageOf(role, chatParts(message), readString(message, "name"))
+}
+
+/** The parts of an item that is no message: what a model asks for, does or thinks, and what it is told of that. */
+const itemParts = (item: unknown): ReadonlyArray<MessagePart> => {
+  const type = readString(item, "type") ?? "unknown"
+  const callId = readString(item, "call_id")
+  const id = readString(item, "id")
+  switch (type) {
+    case "message":
+      return contentParts(read(item, "content"))
+    case "reasoning":
+      return [...readList(item, "summary"), ...readList(item, "content")].map((part) =>
+        reasoningPart(readString(part, "text") ?? "")
+      )
+    case "compaction":
+      return [{ type, ...(id === undefined ? undefined : { id }) }]
+    case "image_generation_call": {
+      const image = readString(item, "result")
+      const format = readString(item, "output_format")
+      if (image !== undefined) return [blobPart("image", image, `image/${format ?? "png"}`)]
+      break
+    }
+  }
+  if (type.endsWith("_output")) {
+    const output = read(item, "output")
+    return [toolResponsePart(callId ?? id, toolResponseOf(output, () => contentParts(output)))]
+  }
+  if (type.endsWith("_call")) {
+    const name = readString(item, "name") ?? type.slice(0, -"_call".length)
+    const args = argumentsOf(read(item, "arguments")) ?? read(item, "input") ?? read(item, "action") ??
+      read(item, "operation")
+    return [
+      callId === undefined && type !== "function_call"
+        ? serverToolCallPart(id, name, type, item)
+        : toolCallPart(callId ?? id, name, args)
+    ]
+  }
+  return [genericPart(type, item)]
+}
+
+const inputItem = (item: unknown): ChatMessage => {
+  if (typeof item === "string") return messageOf("user", [textPart(item)])
+  const type = readString(item, "type")
+  return type === undefined || type === "message"
+    ? messageOf(readString(item, "role"), contentParts(read(item, "content")))
+    : messageOf(type.endsWith("_output") ? "tool" : "assistant", itemParts(item))
+}
+
+// -----------------------------------------------------------------------------
+// Responses
+// -----------------------------------------------------------------------------
+
+const usageOf = (usage: unknown): ReportedUsage => {
+  const input = readCount(usage, "prompt_tokens") ?? readCount(usage, "input_tokens")
+  const inputDetails = read(usage, "prompt_tokens_details") ?? read(usage, "input_tokens_details")
+  const outputDetails = read(usage, "completion_tokens_details") ?? read(usage, "output_tokens_details")
+  return {
+    inputTokens: input,
+    outputTokens: readCount(usage, "completion_tokens") ?? readCount(usage, "output_tokens"),
+    // The second name is DeepSeek's.
+    cacheReadInputTokens: readCount(inputDetails, "cached_tokens") ?? readCount(usage, "prompt_cache_hit_tokens"),
+    cacheWriteInputTokens: readCount(inputDetails, "cache_write_tokens"),
+    reasoningOutputTokens: readCount(outputDetails, "reasoning_tokens"),
+    total: readCount(usage, "total_tokens")
+  }
+}
+
+/** Why a response has ended. It does not say so in a word when all went well. */
+const responseReason = (response: unknown): string | undefined => {
+  switch (readString(response, "status")) {
+    case "completed":
+      return readList(response, "output").some((item) => {
+          const type = readString(item, "type")
+          return type !== undefined && type.endsWith("_call") && readString(item, "call_id") !== undefined
+        })
+        ? "tool_call"
+        : "stop"
+    case "incomplete":
+      return readString(response, "incomplete_details", "reason") ?? "incomplete"
+    case "failed":
+    case "cancelled":
+      return "error"
+    default:
+      return undefined
+  }
+}
+
+const outputOf = (value: unknown): ReadonlyArray<OutputMessage> =>
+  isList(read(value, "output"))
+    ? [outputMessageOf("assistant", readList(value, "output").flatMap(itemParts), responseReason(value))]
+    : readList(value, "choices").map((choice) => {
+      const message = read(choice, "message")
+      return outputMessageOf(
+        readString(message, "role"),
+        message === undefined ? contentParts(read(choice, "text")) : chatParts(message),
+        readString(choice, "finish_reason")
+      )
+    })
+
+/** @internal */
+export const response = (value: unknown): ProviderResponse => {
+  const isResponse = isList(read(value, "output"))
+  const hasOutput = isResponse || isList(read(value, "choices"))
+  return defined({
+    id: readString(value, "id"),
+    model: readString(value, "model"),
+    finishReasons: finishReasonsOf(
+      isResponse
+        ? [responseReason(value)]
+        : readList(value, "choices").map((choice) => readString(choice, "finish_reason"))
+    ),
+    usage: inclusiveUsage(usageOf(read(value, "usage"))),
+    attributes: responseAttributes(value),
+    output: hasOutput ? () => outputOf(value) : undefined
+  })
+}
+
+const responseAttributes = (value: unknown): Readonly<Record<string, string | undefined>> | undefined => {
+  const attributes = defined({
+    [semconv.OPENAI_RESPONSE_SERVICE_TIER]: readString(value, "service_tier"),
+    [semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT]: readString(value, "system_fingerprint")
+  })
+  return Object.keys(attributes).length === 0 ? undefined : attributes
+}
+
+// -----------------------------------------------------------------------------
+// Streams
+// -----------------------------------------------------------------------------
+
+/** @internal */
+export const step = (state: StreamedResponse, chunk: unknown): void => {
+  const type = readString(chunk, "type")
+  if (type === undefined) {
+    chatChunk(state, chunk)
+  } else {
+    responseEvent(state, type, chunk)
+  }
+}
+
+const chatChunk = (state: StreamedResponse, chunk: unknown): void => {
+  state.identify(readString(chunk, "id"), readString(chunk, "model"))
+  for (const [key, value] of Object.entries(responseAttributes(chunk) ?? {})) state.attribute(key, value)
+  state.report(usageOf(read(chunk, "usage")))
+  for (const choice of readList(chunk, "choices")) {
+    const index = readCount(choice, "index") ?? 0
+    state.finish(index, readString(choice, "finish_reason"))
+    const message = state.message(index)
+    if (message === undefined) continue
+    const delta = read(choice, "delta")
+    message.role ??= readString(delta, "role")
+    message.append("reasoning", read(delta, "reasoning_content") ?? read(delta, "reasoning"))
+    message.append("text", read(delta, "content") ?? read(choice, "text"))
+    message.append("text", read(delta, "audio", "transcript"))
+    message.append("text", read(delta, "refusal"))
+    for (const call of [...readList(delta, "tool_calls"), read(delta, "function_call")]) {
+      if (!isRecord(call)) continue
+      const called = read(call, "function") ?? read(call, "custom") ?? call
+      const part = message.part(
+        "tool_call",
+        readCount(call, "index") ?? 0,
+        readString(call, "id"),
+        readString(called, "name")
+      )
+      part.text += readString(called, "arguments") ?? readString(called, "input") ?? ""
+    }
+  }
+}
+
+const responseEvent = (state: StreamedResponse, type: string, event: unknown): void => {
+  const whole = read(event, "response")
+  if (isRecord(whole)) {
+    const { output, ...rest } = response(whole)
+    state.identify(rest.id, rest.model)
+    if (type === "response.completed" || type === "response.incomplete" || type === "response.failed") {
+      state.whole = state.content && output !== undefined ? { ...rest, output } : rest
+    }
+    return
+  }
+  const message = state.message(0)
+  if (message === undefined) return
+  const key = readCount(event, "output_index") ?? 0
+  const delta = readString(event, "delta") ?? ""
+  switch (type) {
+    case "response.output_text.delta":
+    case "response.refusal.delta":
+      message.part("text", key).text += delta
+      break
+    case "response.reasoning_text.delta":
+    case "response.reasoning_summary_text.delta":
+      message.part("reasoning", key).text += delta
+      break
+    case "response.function_call_arguments.delta":
+    case "response.custom_tool_call_input.delta":
+      message.part("tool_call", key).text += delta
+      break
+    case "response.output_item.added": {
+      const item = read(event, "item")
+      const called = readString(item, "call_id")
+      if (called !== undefined) message.part("tool_call", key, called, readString(item, "name"))
+      break
+    }
+    case "response.output_item.done":
+      message.put(itemParts(read(event, "item")), key)
+      break
+  }
+}

@@ -1,0 +1,154 @@
+import type { LlmResponse } from "../../GenAi.ts"
+import type { MessagePart } from "../../GenAiContent.ts"
+import { finishReasonsOf, outputMessageOf, reasoningPart, serverToolCallPart, textPart, toolCallPart } from "./parts.ts"
+import { defined, parseJson } from "./read.ts"
+import { type Apart, inclusiveUsage, laterUsage, type ReportedUsage } from "./usage.ts"
+
+/** A response with what only its provider tells of it. */
+export interface ProviderResponse extends LlmResponse {
+  readonly attributes?: Readonly<Record<string, unknown>> | undefined
+}
+
+// OpenAI's limit. What a stream says of choices beyond it is not kept, so that no stream can make the state grow.
+const MAX_CHOICES = 128
+
+type Kind = "text" | "reasoning" | "tool_call" | "server_tool_call" | "done"
+
+/** A part of a message that is being streamed. */
+interface StreamedPart {
+  readonly kind: Kind
+  readonly key: number | string | undefined
+  id: string | undefined
+  name: string | undefined
+  text: string
+  done: ReadonlyArray<MessagePart>
+}
+
+const finished = (part: StreamedPart): ReadonlyArray<MessagePart> => {
+  switch (part.kind) {
+    case "text":
+      return part.text === "" ? [] : [textPart(part.text)]
+    case "reasoning":
+      return part.text === "" ? [] : [reasoningPart(part.text)]
+    case "tool_call":
+      return [toolCallPart(part.id, part.name, part.text === "" ? undefined : parseJson(part.text))]
+    case "server_tool_call": {
+      const name = part.name ?? "unknown"
+      return [serverToolCallPart(part.id, name, name, part.text === "" ? {} : { arguments: parseJson(part.text) })]
+    }
+    case "done":
+      return part.done
+  }
+}
+
+/** A message that is being streamed, in parts that are found by a key or by being the last. */
+class StreamedMessage {
+  role: string | undefined = undefined
+  private readonly parts: Array<StreamedPart> = []
+  private readonly byKey = new Map<number | string, StreamedPart>()
+
+  /** The part under a key, which begins when it is first named. */
+  part(kind: Kind, key: number | string, id?: string, name?: string): StreamedPart {
+    const part = this.byKey.get(key) ?? this.begin(kind, key)
+    part.id ??= id
+    part.name ??= name
+    return part
+  }
+
+  /** Text without a key continues the last part if that is of its kind. */
+  append(kind: "text" | "reasoning", text: unknown): void {
+    if (typeof text !== "string" || text === "") return
+    const last = this.parts.at(-1)
+    const part = last !== undefined && last.kind === kind && last.key === undefined ? last : this.begin(kind, undefined)
+    part.text += text
+  }
+
+  /** Adds whole parts; under a key, they take the place of what was streamed of them. */
+  put(done: ReadonlyArray<MessagePart>, key?: number | string): void {
+    const part: StreamedPart = { kind: "done", key, id: undefined, name: undefined, text: "", done }
+    const before = key === undefined ? undefined : this.byKey.get(key)
+    if (before === undefined) {
+      this.parts.push(part)
+    } else {
+      this.parts[this.parts.indexOf(before)] = part
+    }
+    if (key !== undefined) this.byKey.set(key, part)
+  }
+
+  private begin(kind: Kind, key: number | string | undefined): StreamedPart {
+    const part: StreamedPart = { kind, key, id: undefined, name: undefined, text: "", done: [] }
+    this.parts.push(part)
+    if (key !== undefined) this.byKey.set(key, part)
+    return part
+  }
+
+  toParts(): ReadonlyArray<MessagePart> {
+    return this.parts.flatMap(finished)
+  }
+}
+
+/**
+ * What is known of a streamed response. Without content it does not grow with
+ * the stream.
+ *
+ * @internal
+ */
+export class StreamedResponse {
+  /** The answer as one response, where the last event of a stream repeats it all. */
+  whole: ProviderResponse | undefined = undefined
+  readonly content: boolean
+  private id: string | undefined = undefined
+  private model: string | undefined = undefined
+  private readonly reasons: Array<string | undefined> = []
+  private readonly messages: Array<StreamedMessage> = []
+  private attributes: Record<string, unknown> | undefined = undefined
+  private reported: ReportedUsage = {}
+  private apart: Apart | undefined = undefined
+
+  constructor(content: boolean) {
+    this.content = content
+  }
+
+  identify(id: string | undefined, model: string | undefined): void {
+    this.id ??= id
+    this.model ??= model
+  }
+
+  attribute(key: string, value: string | undefined): void {
+    if (value !== undefined) this.attributes = { ...this.attributes, [key]: value }
+  }
+
+  /** Takes the counts of an event; what it leaves out stays as it was. */
+  report(usage: ReportedUsage, apart?: Apart): void {
+    this.reported = laterUsage(this.reported, usage)
+    this.apart = apart
+  }
+
+  finish(index: number, reason: string | undefined): void {
+    if (index >= MAX_CHOICES) return
+    while (this.reasons.length <= index) this.reasons.push(undefined)
+    if (reason !== undefined) this.reasons[index] = reason
+  }
+
+  /** The message of a choice, unless its content is not wanted. */
+  message(index: number): StreamedMessage | undefined {
+    if (!this.content || index >= MAX_CHOICES) return undefined
+    while (this.messages.length <= index) this.messages.push(new StreamedMessage())
+    return this.messages[index]
+  }
+
+  toResponse(): ProviderResponse {
+    if (this.whole !== undefined) return this.whole
+    return defined({
+      id: this.id,
+      model: this.model,
+      finishReasons: finishReasonsOf(this.reasons),
+      usage: inclusiveUsage(this.reported, this.apart),
+      attributes: this.attributes,
+      output: this.messages.length === 0
+        ? undefined
+        : () =>
+          this.messages.map((message, index) => outputMessageOf(message.role, message.toParts(), this.reasons[index]))
+    })
+  }
+}

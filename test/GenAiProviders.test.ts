@@ -1,0 +1,1287 @@
+import Anthropic from "@anthropic-ai/sdk"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Schema, Stream } from "effect"
+import { LanguageModel, Tool, Toolkit } from "effect/ai"
+import type { LlmCallOptions, LlmUsage } from "loom-tracing"
+import {
+  anthropicCall,
+  anthropicFold,
+  anthropicResponse,
+  bedrockCall,
+  bedrockFold,
+  bedrockResponse,
+  effectAiCall,
+  effectAiFold,
+  effectAiResponse,
+  googleCall,
+  googleFold,
+  googleResponse,
+  normalizeUsage,
+  ollamaCall,
+  ollamaFold,
+  ollamaResponse,
+  openAiCall,
+  openAiFold,
+  openAiResponse,
+  type ProviderFold,
+  type ProviderResponse,
+  withAnthropicSpan,
+  withBedrockSpan,
+  withGoogleSpan,
+  withOllamaSpan,
+  withOpenAiSpan
+} from "loom-tracing/GenAiProviders"
+import { readdirSync, readFileSync } from "node:fs"
+import { resolve } from "node:path"
+import { serialize } from "node:v8"
+import { type ChatRequest, type GenerateRequest, Ollama } from "ollama"
+import OpenAI from "openai"
+import * as LlmServer from "./support/LlmServer.ts"
+import * as Recorder from "./support/Recorder.ts"
+
+interface Mapper {
+  readonly call: (params: never) => LlmCallOptions
+  readonly response: (value: unknown) => ProviderResponse
+  readonly fold: ProviderFold
+}
+
+const mappers: Readonly<Record<string, Mapper>> = {
+  openai: { call: openAiCall, response: openAiResponse, fold: openAiFold },
+  anthropic: { call: anthropicCall, response: anthropicResponse, fold: anthropicFold },
+  ollama: { call: ollamaCall, response: ollamaResponse, fold: ollamaFold },
+  google: { call: googleCall, response: googleResponse, fold: googleFold },
+  bedrock: { call: bedrockCall, response: bedrockResponse, fold: bedrockFold },
+  effectAi: {
+    call: (params) => effectAiCall(params, { provider: "openai", request: { model: "gpt-4o" } }),
+    response: effectAiResponse,
+    fold: effectAiFold
+  }
+}
+
+/** What an API sends, in one piece or in chunks, and what a span is to tell of it. */
+interface Recording {
+  readonly source: string
+  readonly response?: unknown
+  readonly chunks?: ReadonlyArray<unknown>
+  readonly expected: Record<string, unknown>
+  /** Input and output together, as the provider counts them. */
+  readonly reportedTotal?: number
+}
+
+const directory = resolve(import.meta.dirname, "support/fixtures/providers")
+
+const recordings = readdirSync(directory).sort().map((file) => ({
+  name: file.replace(/\.json$/, ""),
+  mapper: mappers[file.split(".", 1)[0]!]!,
+  recording: JSON.parse(readFileSync(resolve(directory, file), "utf8")) as Recording
+}))
+
+const evaluate = (value: unknown): unknown => typeof value === "function" ? value() : value
+
+/** A response with its content, as a plain value. */
+const evaluated = ({ output, ...rest }: ProviderResponse): Record<string, unknown> =>
+  output === undefined ? rest : { ...rest, output: evaluate(output) }
+
+const fold = (fold: ProviderFold, chunks: Iterable<unknown>, content: boolean): ProviderResponse => {
+  let state = fold.initial({ content })
+  for (const chunk of chunks) state = fold.step(state, chunk)
+  return fold.response(state)
+}
+
+/** What is read of a recording, by its mapper or by its fold. */
+const read = ({ mapper, recording }: (typeof recordings)[number], content: boolean): Record<string, unknown> =>
+  evaluated(
+    recording.chunks === undefined
+      ? mapper.response(recording.response)
+      : fold(mapper.fold, recording.chunks, content)
+  )
+
+describe("recorded responses", () => {
+  for (const recorded of recordings) {
+    it(`${recorded.name}: tells what the provider tells`, () => {
+      assert.deepStrictEqual(read(recorded, true), recorded.recording.expected)
+    })
+  }
+
+  for (const recorded of recordings.filter(({ recording }) => recording.chunks !== undefined)) {
+    it(`${recorded.name}: without content, the same but for the answer`, () => {
+      const { output: _, ...rest } = recorded.recording.expected
+      assert.deepStrictEqual(read(recorded, false), rest)
+    })
+  }
+
+  for (const recorded of recordings.filter(({ recording }) => recording.reportedTotal !== undefined)) {
+    it(`${recorded.name}: counts the tokens that the provider counts`, () => {
+      const { inputTokens, outputTokens } = read(recorded, false).usage as Required<LlmUsage>
+      assert.strictEqual(inputTokens! + outputTokens!, recorded.recording.reportedTotal)
+    })
+  }
+
+  it("the parts of an effect/ai response are read like the response", () => {
+    const { recording } = recordings.find(({ name }) => name === "effectAi.text")!
+    const { content } = recording.response as { readonly content: ReadonlyArray<unknown> }
+    assert.deepStrictEqual(evaluated(effectAiResponse(content)), recording.expected)
+  })
+})
+
+describe("streams", () => {
+  const delta = (text: string) => ({
+    openai: { id: "c", model: "m", choices: [{ index: 0, delta: { content: text, reasoning_content: text } }] },
+    anthropic: { type: "content_block_delta", index: 0, delta: { type: "text_delta", text } },
+    ollama: { model: "m", message: { content: text, thinking: text } },
+    google: { responseId: "r", candidates: [{ index: 0, content: { parts: [{ text }] } }] },
+    bedrock: { contentBlockDelta: { contentBlockIndex: 0, delta: { text } } },
+    effectAi: { type: "text-delta", id: "1", delta: text }
+  })
+
+  for (const [provider, { fold }] of Object.entries(mappers)) {
+    const size = (length: number, content: boolean) => {
+      let state = fold.initial({ content })
+      for (let i = 0; i < length; i++) state = fold.step(state, delta(`word ${i} `)[provider as "openai"])
+      // The events of OpenAI's responses are of another kind than its chunks.
+      if (provider === "openai") {
+        for (let i = 0; i < length; i++) {
+          const event = { type: "response.output_text.delta", output_index: i, delta: `word ${i} ` }
+          state = fold.step(state, event)
+        }
+      }
+      return serialize(state).length
+    }
+
+    it(`${provider}: keeps nothing of a long stream without content`, () => {
+      assert.strictEqual(size(10_000, false), size(10, false))
+      assert.isAbove(size(10_000, true), size(10, true))
+    })
+  }
+
+  it("a stream that names ever more choices does not grow the state either", () => {
+    const size = (choices: number) => {
+      let state = openAiFold.initial()
+      for (let index = 0; index < choices; index++) {
+        state = openAiFold.step(state, { choices: [{ index, delta: {}, finish_reason: "stop" }] })
+      }
+      return serialize(state).length
+    }
+    assert.strictEqual(size(10_000), size(200))
+  })
+
+  it("counts only grow: an event that reports zero does not take back what was counted", () => {
+    const response = fold(anthropicFold, [
+      { type: "message_start", message: { usage: { input_tokens: 25, cache_read_input_tokens: 5, output_tokens: 1 } } },
+      { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { input_tokens: 0, output_tokens: 15 } }
+    ], false)
+    assert.deepStrictEqual(response.usage, { inputTokens: 30, outputTokens: 15, cacheReadInputTokens: 5 })
+  })
+
+  it("usage that several chunks report is not added up", () => {
+    const chunk = (completion_tokens: number) => ({
+      choices: [{ index: 0, delta: { content: "x" } }],
+      usage: { prompt_tokens: 7, completion_tokens, total_tokens: 7 + completion_tokens }
+    })
+    assert.deepStrictEqual(fold(openAiFold, [chunk(1), chunk(2), chunk(3)], false).usage, {
+      inputTokens: 7,
+      outputTokens: 3
+    })
+  })
+
+  it("two runs of a fold know nothing of each other", () => {
+    const chunk = { id: "a", choices: [{ index: 0, delta: { content: "x" }, finish_reason: "stop" }] }
+    const states = [openAiFold.initial({ content: true }), openAiFold.initial({ content: true })] as const
+    openAiFold.step(states[0], chunk)
+    assert.deepStrictEqual(openAiFold.response(states[1]), {})
+  })
+})
+
+/** The options of a call with their content, without what was not given. */
+const plain = (value: unknown): unknown => {
+  const evaluated = evaluate(value)
+  if (Array.isArray(evaluated)) return evaluated.map(plain)
+  if (typeof evaluated !== "object" || evaluated === null || evaluated instanceof Uint8Array) return evaluated
+  return Object.fromEntries(
+    Object.entries(evaluated).flatMap(([key, item]) => item === undefined ? [] : [[key, plain(item)]])
+  )
+}
+
+const text = (content: string) => ({ type: "text", content })
+
+describe("requests", () => {
+  it("OpenAI chat completions", () => {
+    const params: OpenAI.ChatCompletionCreateParams = {
+      model: "gpt-4o",
+      messages: [
+        { role: "developer", content: "Be brief." },
+        {
+          role: "user",
+          name: "ann",
+          content: [
+            { type: "text", text: "What is this?" },
+            { type: "image_url", image_url: { url: "https://example.com/a.png" } },
+            { type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } },
+            { type: "input_audio", input_audio: { data: "UklGRg==", format: "wav" } },
+            { type: "file", file: { file_id: "file-1" } },
+            { type: "file", file: { filename: "a.pdf", file_data: "data:application/pdf;base64,JVBERi0=" } }
+          ]
+        },
+        {
+          role: "assistant",
+          content: null,
+          tool_calls: [
+            { id: "call_1", type: "function", function: { name: "lookup", arguments: `{"id":1}` } },
+            { id: "call_2", type: "custom", custom: { name: "run", input: "ls" } },
+            { id: "call_3", type: "function", function: { name: "broken", arguments: `{"id":` } }
+          ]
+        },
+        { role: "tool", tool_call_id: "call_1", content: "a cat" },
+        { role: "tool", tool_call_id: "call_2", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] },
+        { role: "assistant", content: [{ type: "refusal", refusal: "No." }] }
+      ],
+      temperature: 0.2,
+      max_completion_tokens: 100,
+      top_p: 0.9,
+      stop: "END",
+      seed: 7,
+      frequency_penalty: 0.1,
+      presence_penalty: null,
+      n: 2,
+      reasoning_effort: "low",
+      response_format: { type: "json_object" },
+      service_tier: "flex",
+      stream: true,
+      tools: [
+        { type: "function", function: { name: "lookup", description: "Looks up", parameters: { type: "object" } } },
+        { type: "custom", custom: { name: "run" } }
+      ]
+    }
+    assert.deepStrictEqual(plain(openAiCall(params)), {
+      provider: "openai",
+      operation: "chat",
+      request: {
+        model: "gpt-4o",
+        temperature: 0.2,
+        maxTokens: 100,
+        topP: 0.9,
+        stopSequences: ["END"],
+        seed: 7,
+        frequencyPenalty: 0.1,
+        choiceCount: 2,
+        outputType: "json",
+        reasoningLevel: "low",
+        stream: true
+      },
+      hasTools: true,
+      input: [
+        { role: "developer", parts: [text("Be brief.")] },
+        {
+          role: "user",
+          name: "ann",
+          parts: [
+            text("What is this?"),
+            { type: "uri", modality: "image", uri: "https://example.com/a.png" },
+            { type: "blob", modality: "image", mime_type: "image/png", content: "iVBORw0KGgo=" },
+            { type: "blob", modality: "audio", mime_type: "audio/wav", content: "UklGRg==" },
+            { type: "file", modality: "document", file_id: "file-1" },
+            { type: "blob", modality: "document", mime_type: "application/pdf", content: "JVBERi0=" }
+          ]
+        },
+        {
+          role: "assistant",
+          parts: [
+            { type: "tool_call", id: "call_1", name: "lookup", arguments: { id: 1 } },
+            { type: "tool_call", id: "call_2", name: "run", arguments: "ls" },
+            { type: "tool_call", id: "call_3", name: "broken", arguments: `{"id":` }
+          ]
+        },
+        { role: "tool", parts: [{ type: "tool_call_response", id: "call_1", response: "a cat" }] },
+        { role: "tool", parts: [{ type: "tool_call_response", id: "call_2", response: "a\nb" }] },
+        { role: "assistant", parts: [text("No.")] }
+      ],
+      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "custom", name: "run" }],
+      attributes: { "openai.api.type": "chat_completions", "openai.request.service_tier": "flex" }
+    })
+  })
+
+  it("OpenAI responses", () => {
+    const params: OpenAI.Responses.ResponseCreateParams = {
+      model: "gpt-5",
+      instructions: "Be brief.",
+      input: [
+        { role: "user", content: "Hello" },
+        { type: "message", role: "user", content: [{ type: "input_image", detail: "auto", file_id: "file-1" }] },
+        { type: "reasoning", id: "rs_1", summary: [{ type: "summary_text", text: "Hm." }] },
+        { type: "function_call", call_id: "call_1", name: "lookup", arguments: `{"id":1}` },
+        { type: "function_call_output", call_id: "call_1", output: "a cat" },
+        { type: "item_reference", id: "msg_1" }
+      ],
+      max_output_tokens: 50,
+      reasoning: { effort: "high" },
+      text: { format: { type: "json_schema", name: "answer", schema: {} } },
+      conversation: { id: "conv_1" },
+      previous_response_id: "resp_0",
+      service_tier: "auto",
+      tools: [{ type: "function", name: "lookup", parameters: null, strict: null }, { type: "web_search" }]
+    }
+    assert.deepStrictEqual(plain(openAiCall(params)), {
+      provider: "openai",
+      operation: "chat",
+      request: { model: "gpt-5", maxTokens: 50, outputType: "json", reasoningLevel: "high", stream: false },
+      conversationId: "conv_1",
+      hasTools: true,
+      systemInstructions: "Be brief.",
+      input: [
+        { role: "user", parts: [text("Hello")] },
+        { role: "user", parts: [{ type: "file", modality: "image", file_id: "file-1" }] },
+        { role: "assistant", parts: [{ type: "reasoning", content: "Hm." }] },
+        { role: "assistant", parts: [{ type: "tool_call", id: "call_1", name: "lookup", arguments: { id: 1 } }] },
+        { role: "tool", parts: [{ type: "tool_call_response", id: "call_1", response: "a cat" }] },
+        { role: "assistant", parts: [{ type: "item_reference", id: "msg_1" }] }
+      ],
+      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "web_search", name: "web_search" }],
+      attributes: { "openai.api.type": "responses", "gen_ai.request.previous_response.id": "resp_0" }
+    })
+  })
+
+  const embeddings: OpenAI.EmbeddingCreateParams = {
+    model: "text-embedding-3-small",
+    input: "Hello",
+    dimensions: 512,
+    encoding_format: "base64"
+  }
+  const completion: OpenAI.CompletionCreateParams = { model: "gpt-3.5-turbo-instruct", prompt: ["Once", "Twice"] }
+  const stored: OpenAI.Responses.ResponseCreateParams = { prompt: { id: "pmpt_1" }, model: "gpt-5" }
+  for (
+    const [name, params, options, operation] of [
+      ["embeddings by their parameters", { ...embeddings, model: "mine" }, undefined, "embeddings"],
+      ["embeddings by their model", { input: "a", model: "nomic-embed-text" }, undefined, "embeddings"],
+      [
+        "embeddings because they are called so",
+        { input: "a", model: "bge-m3" },
+        { operation: "embeddings" },
+        "embeddings"
+      ],
+      ["a response to a text", { input: "a", model: "gpt-5" }, undefined, "chat"],
+      ["a response to a stored prompt", stored, undefined, "chat"],
+      ["a completion", completion, undefined, "text_completion"]
+    ] as const
+  ) {
+    it(`OpenAI: ${name}`, () => {
+      assert.strictEqual(openAiCall(params, options).operation, operation)
+    })
+  }
+
+  it("OpenAI embeddings have no content", () => {
+    assert.deepStrictEqual(plain(openAiCall(embeddings)), {
+      provider: "openai",
+      operation: "embeddings",
+      name: "embeddings text-embedding-3-small",
+      request: { model: "text-embedding-3-small" },
+      attributes: { "gen_ai.request.encoding_formats": ["base64"], "gen_ai.embeddings.dimension.count": 512 }
+    })
+  })
+
+  it("Anthropic messages", () => {
+    const params: Anthropic.MessageCreateParams = {
+      model: "claude-sonnet-4-5",
+      max_tokens: 100,
+      system: [{ type: "text", text: "Be brief." }, { type: "text", text: "Be kind." }],
+      messages: [
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "What is this?" },
+            { type: "image", source: { type: "base64", media_type: "image/png", data: "iVBORw0KGgo=" } },
+            { type: "image", source: { type: "url", url: "https://example.com/a.png" } },
+            { type: "document", source: { type: "file", file_id: "file_1" } },
+            { type: "document", source: { type: "text", media_type: "text/plain", data: "Plain." } },
+            { type: "search_result", source: "s", title: "t", content: [] }
+          ]
+        },
+        {
+          role: "assistant",
+          content: [
+            { type: "thinking", thinking: "Hm.", signature: "Eq" },
+            { type: "tool_use", id: "toolu_1", name: "lookup", input: { id: 1 } }
+          ]
+        },
+        {
+          role: "user",
+          content: [{ type: "tool_result", tool_use_id: "toolu_1", content: [{ type: "text", text: "a cat" }] }]
+        },
+        { role: "assistant", content: "A cat." }
+      ],
+      stop_sequences: ["END"],
+      output_config: { effort: "medium" },
+      tools: [
+        { name: "lookup", description: "Looks up", input_schema: { type: "object" } },
+        { type: "bash_20250124", name: "bash" }
+      ]
+    }
+    assert.deepStrictEqual(plain(anthropicCall(params)), {
+      provider: "anthropic",
+      operation: "chat",
+      request: {
+        model: "claude-sonnet-4-5",
+        maxTokens: 100,
+        stopSequences: ["END"],
+        reasoningLevel: "medium",
+        stream: false
+      },
+      hasTools: true,
+      systemInstructions: "Be brief.\nBe kind.",
+      input: [
+        {
+          role: "user",
+          parts: [
+            text("What is this?"),
+            { type: "blob", modality: "image", mime_type: "image/png", content: "iVBORw0KGgo=" },
+            { type: "uri", modality: "image", uri: "https://example.com/a.png" },
+            { type: "file", modality: "document", file_id: "file_1" },
+            text("Plain."),
+            { type: "search_result", source: "s", title: "t", content: [] }
+          ]
+        },
+        {
+          role: "assistant",
+          parts: [
+            { type: "reasoning", content: "Hm." },
+            { type: "tool_call", id: "toolu_1", name: "lookup", arguments: { id: 1 } }
+          ]
+        },
+        { role: "tool", parts: [{ type: "tool_call_response", id: "toolu_1", response: "a cat" }] },
+        { role: "assistant", parts: [text("A cat.")] }
+      ],
+      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "bash_20250124", name: "bash" }],
+      attributes: {}
+    })
+  })
+
+  it("Ollama chat", () => {
+    const params: ChatRequest = {
+      model: "llama3.2",
+      messages: [
+        { role: "system", content: "Be brief." },
+        { role: "user", content: "What is this?", images: ["iVBORw0KGgo="] },
+        { role: "assistant", content: "", tool_calls: [{ function: { name: "lookup", arguments: { id: 1 } } }] },
+        { role: "tool", content: "a cat", tool_name: "lookup" }
+      ],
+      think: "low",
+      format: "json",
+      options: { temperature: 0, num_predict: 50, top_k: 40, top_p: 0.9, stop: ["END"], seed: 1 },
+      tools: [{ type: "function", function: { name: "lookup" } }]
+    }
+    assert.deepStrictEqual(plain(ollamaCall(params)), {
+      provider: "ollama",
+      operation: "chat",
+      request: {
+        model: "llama3.2",
+        temperature: 0,
+        maxTokens: 50,
+        topP: 0.9,
+        topK: 40,
+        stopSequences: ["END"],
+        seed: 1,
+        outputType: "json",
+        reasoningLevel: "low",
+        stream: false
+      },
+      hasTools: true,
+      input: [
+        { role: "system", parts: [text("Be brief.")] },
+        { role: "user", parts: [text("What is this?"), { type: "blob", modality: "image", content: "iVBORw0KGgo=" }] },
+        { role: "assistant", parts: [{ type: "tool_call", name: "lookup", arguments: { id: 1 } }] },
+        { role: "tool", parts: [{ type: "tool_call_response", response: "a cat" }] }
+      ],
+      toolDefinitions: [{ type: "function", name: "lookup" }],
+      attributes: {}
+    })
+  })
+
+  it("Ollama generate and embed", () => {
+    const params: GenerateRequest = { model: "llama3.2", prompt: "Once", system: "Be brief.", images: [] }
+    assert.deepStrictEqual(plain(ollamaCall(params)), {
+      provider: "ollama",
+      operation: "text_completion",
+      request: { model: "llama3.2", stream: false },
+      hasTools: false,
+      systemInstructions: "Be brief.",
+      input: [{ role: "user", parts: [text("Once")] }],
+      attributes: {}
+    })
+    assert.strictEqual(ollamaCall({ model: "all-minilm", input: ["a"] }).operation, "embeddings")
+  })
+
+  it("Google generateContent, as the SDK has it and as the API has it", () => {
+    const config = {
+      temperature: 0,
+      maxOutputTokens: 50,
+      topP: 0.9,
+      topK: 40,
+      stopSequences: ["END"],
+      candidateCount: 2,
+      seed: 1,
+      responseMimeType: "application/json",
+      thinkingConfig: { thinkingLevel: "LOW" }
+    }
+    const contents = [
+      { role: "user", parts: [{ text: "What?" }, { fileData: { mimeType: "video/mp4", fileUri: "gs://b/a.mp4" } }] },
+      { role: "model", parts: [{ functionCall: { name: "lookup", args: { id: 1 } } }] },
+      { role: "user", parts: [{ functionResponse: { name: "lookup", response: { found: "cat" } } }] },
+      { role: "user", parts: [{ videoMetadata: { fps: 1 } }] }
+    ]
+    const systemInstruction = { parts: [{ text: "Be brief." }] }
+    const tools = [{ functionDeclarations: [{ name: "lookup" }] }, { googleSearch: {} }]
+    const expected = {
+      provider: "gcp.gen_ai",
+      operation: "generate_content",
+      request: {
+        model: "gemini-2.5-flash",
+        temperature: 0,
+        maxTokens: 50,
+        topP: 0.9,
+        topK: 40,
+        stopSequences: ["END"],
+        seed: 1,
+        choiceCount: 2,
+        outputType: "json",
+        reasoningLevel: "LOW"
+      },
+      hasTools: true,
+      systemInstructions: "Be brief.",
+      input: [
+        {
+          role: "user",
+          parts: [text("What?"), { type: "uri", modality: "video", mime_type: "video/mp4", uri: "gs://b/a.mp4" }]
+        },
+        { role: "assistant", parts: [{ type: "tool_call", name: "lookup", arguments: { id: 1 } }] },
+        { role: "tool", parts: [{ type: "tool_call_response", response: { found: "cat" } }] },
+        { role: "user", parts: [{ type: "videoMetadata", videoMetadata: { fps: 1 } }] }
+      ],
+      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "googleSearch", name: "googleSearch" }],
+      attributes: {}
+    }
+    const sdk = { model: "gemini-2.5-flash", contents, config: { ...config, systemInstruction, tools } }
+    const api = { model: "gemini-2.5-flash", contents, generationConfig: config, systemInstruction, tools }
+    assert.deepStrictEqual(plain(googleCall(sdk)), expected)
+    assert.deepStrictEqual(plain(googleCall(api)), expected)
+  })
+
+  for (
+    const [name, contents, parts] of [
+      ["a text", "Hi", [text("Hi")]],
+      ["texts", ["Hi", "there"], [text("Hi"), text("there")]],
+      ["a part", { text: "Hi" }, [text("Hi")]],
+      ["a message", { role: "user", parts: [{ text: "Hi" }] }, [text("Hi")]]
+    ] as const
+  ) {
+    it(`Google: contents are ${name}`, () => {
+      assert.deepStrictEqual(plain(googleCall({ model: "m", contents }).input), [{ role: "user", parts }])
+    })
+  }
+
+  for (
+    const [vertexai, provider] of [[true, "gcp.vertex_ai"], [false, "gcp.gemini"], [undefined, "gcp.gen_ai"]] as const
+  ) {
+    it(`Google: a client whose vertexai is ${vertexai} is ${provider}`, () => {
+      assert.strictEqual(googleCall({ model: "m" }, { client: { vertexai } }).provider, provider)
+    })
+  }
+
+  it("Bedrock Converse, by input or by command", () => {
+    const bytes = new Uint8Array([1, 2, 3])
+    const input = {
+      modelId: "anthropic.claude-sonnet-4-5-20250929-v1:0",
+      system: [{ text: "Be brief." }, { cachePoint: { type: "default" } }],
+      messages: [
+        {
+          role: "user",
+          content: [
+            { text: "What?" },
+            { image: { format: "png", source: { bytes } } },
+            { document: { format: "pdf", name: "a", source: { s3Location: { uri: "s3://b/a.pdf" } } } },
+            { guardContent: { text: { text: "guarded" } } },
+            { cachePoint: { type: "default" } }
+          ]
+        },
+        { role: "assistant", content: [{ toolUse: { toolUseId: "t1", name: "lookup", input: { id: 1 } } }] },
+        { role: "user", content: [{ toolResult: { toolUseId: "t1", content: [{ json: { found: "cat" } }] } }] },
+        { role: "user", content: [{ toolResult: { toolUseId: "t2", content: [{ text: "cat" }] } }] }
+      ],
+      inferenceConfig: { maxTokens: 50, temperature: 0, topP: 0.9, stopSequences: ["END"] },
+      additionalModelRequestFields: { top_k: 40 },
+      guardrailConfig: { guardrailIdentifier: "gr-1", guardrailVersion: "1" },
+      toolConfig: { tools: [{ toolSpec: { name: "lookup", inputSchema: { json: {} } } }, { cachePoint: {} }] }
+    }
+    const expected = {
+      provider: "aws.bedrock",
+      operation: "chat",
+      request: {
+        model: "anthropic.claude-sonnet-4-5-20250929-v1:0",
+        temperature: 0,
+        maxTokens: 50,
+        topP: 0.9,
+        topK: 40,
+        stopSequences: ["END"]
+      },
+      hasTools: true,
+      systemInstructions: "Be brief.",
+      input: [
+        {
+          role: "user",
+          parts: [
+            text("What?"),
+            { type: "blob", modality: "image", mime_type: "image/png", content: bytes },
+            { type: "uri", modality: "document", mime_type: "application/pdf", uri: "s3://b/a.pdf" },
+            text("guarded")
+          ]
+        },
+        { role: "assistant", parts: [{ type: "tool_call", id: "t1", name: "lookup", arguments: { id: 1 } }] },
+        { role: "tool", parts: [{ type: "tool_call_response", id: "t1", response: { found: "cat" } }] },
+        { role: "tool", parts: [{ type: "tool_call_response", id: "t2", response: "cat" }] }
+      ],
+      toolDefinitions: [{ type: "function", name: "lookup" }],
+      attributes: { "aws.bedrock.guardrail.id": "gr-1" }
+    }
+    assert.deepStrictEqual(plain(bedrockCall(input)), expected)
+    assert.deepStrictEqual(plain(bedrockCall({ input })), expected)
+  })
+
+  it("effect/ai", () => {
+    const params = {
+      prompt: [
+        { role: "system", content: "Be brief." },
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "What?" },
+            { type: "file", mediaType: "image/png", data: new URL("https://example.com/a.png") }
+          ]
+        },
+        { role: "assistant", content: [{ type: "tool-call", id: "c1", name: "lookup", params: { id: 1 } }] },
+        { role: "tool", content: [{ type: "tool-result", id: "c1", name: "lookup", isFailure: false, result: "cat" }] }
+      ],
+      toolkit: Toolkit.make(Tool.make("lookup"))
+    }
+    assert.deepStrictEqual(plain(effectAiCall(params, { provider: "openai", request: { model: "gpt-4o" } })), {
+      provider: "openai",
+      operation: "chat",
+      request: { model: "gpt-4o" },
+      hasTools: true,
+      input: [
+        { role: "system", parts: [text("Be brief.")] },
+        {
+          role: "user",
+          parts: [
+            text("What?"),
+            { type: "uri", modality: "image", mime_type: "image/png", uri: "https://example.com/a.png" }
+          ]
+        },
+        { role: "assistant", parts: [{ type: "tool_call", id: "c1", name: "lookup", arguments: { id: 1 } }] },
+        { role: "tool", parts: [{ type: "tool_call_response", id: "c1", response: "cat" }] }
+      ],
+      toolDefinitions: [{ type: "function", name: "lookup" }],
+      attributes: {}
+    })
+  })
+
+  it("what the program says takes the place of what the request says", () => {
+    const call = openAiCall(
+      { model: "gpt-4o", messages: [] },
+      {
+        provider: "acme",
+        conversationId: "c1",
+        toolRound: 2,
+        request: { model: "other", temperature: undefined, topK: 3 },
+        server: { address: "proxy" },
+        baseURL: "https://api.openai.com/v1",
+        name: "ask",
+        attributes: { "app.tenant": "acme" }
+      }
+    )
+    assert.deepStrictEqual(plain(call), {
+      provider: "acme",
+      operation: "chat",
+      request: { model: "other", topK: 3, stream: false },
+      server: { address: "proxy" },
+      conversationId: "c1",
+      hasTools: false,
+      toolRound: 2,
+      input: [],
+      name: "ask",
+      attributes: { "app.tenant": "acme" }
+    })
+  })
+})
+
+describe("servers", () => {
+  for (
+    const [baseURL, address, port, provider] of [
+      ["https://api.openai.com/v1", "api.openai.com", 443, "openai"],
+      ["https://eu.api.openai.com/v1", "eu.api.openai.com", 443, "openai"],
+      ["https://mine.openai.azure.com/openai", "mine.openai.azure.com", 443, "azure.ai.openai"],
+      ["https://mine.services.ai.azure.com/models", "mine.services.ai.azure.com", 443, "azure.ai.inference"],
+      ["https://api.groq.com/openai/v1", "api.groq.com", 443, "groq"],
+      ["https://api.x.ai/v1", "api.x.ai", 443, "x_ai"],
+      ["https://api.deepseek.com", "api.deepseek.com", 443, "deepseek"],
+      ["https://api.mistral.ai/v1", "api.mistral.ai", 443, "mistral_ai"],
+      ["https://api.moonshot.ai/v1", "api.moonshot.ai", 443, "moonshot_ai"],
+      ["https://api.perplexity.ai", "api.perplexity.ai", 443, "perplexity"],
+      ["https://api.cohere.ai/compatibility/v1", "api.cohere.ai", 443, "cohere"],
+      [
+        "https://generativelanguage.googleapis.com/v1beta/openai/",
+        "generativelanguage.googleapis.com",
+        443,
+        "gcp.gemini"
+      ],
+      ["https://us-central1-aiplatform.googleapis.com", "us-central1-aiplatform.googleapis.com", 443, "gcp.vertex_ai"],
+      [
+        "https://bedrock-runtime.us-east-1.amazonaws.com",
+        "bedrock-runtime.us-east-1.amazonaws.com",
+        443,
+        "aws.bedrock"
+      ],
+      ["https://us-south.ml.cloud.ibm.com", "us-south.ml.cloud.ibm.com", 443, "ibm.watsonx.ai"],
+      ["http://user:secret@localhost:8080/v1?key=secret", "localhost", 8080, "openai"],
+      ["http://[::1]/v1", "::1", 80, "openai"],
+      ["127.0.0.1:11434", "127.0.0.1", 11434, "openai"],
+      ["https://api.x.ai.example.com", "api.x.ai.example.com", 443, "openai"]
+    ] as const
+  ) {
+    it(`${baseURL} is ${provider} at ${address}`, () => {
+      for (const options of [{ baseURL }, { client: { baseURL } }]) {
+        const call = openAiCall({ model: "m", messages: [] }, options)
+        assert.deepStrictEqual([call.server, call.provider], [{ address, port }, provider])
+      }
+    })
+  }
+
+  for (const baseURL of ["", "/api", "not a url", "http://", "https://exa mple.com"]) {
+    it(`${JSON.stringify(baseURL)} is no server`, () => {
+      assert.isUndefined(openAiCall({ model: "m", messages: [] }, { baseURL }).server)
+    })
+  }
+
+  it("the clients of the SDKs name their servers", () => {
+    const openAi = new OpenAI({ apiKey: "x", baseURL: "http://127.0.0.1:1/v1" })
+    const anthropic = new Anthropic({ apiKey: "x", baseURL: "http://127.0.0.1:2" })
+    const ollama = new Ollama({ host: "127.0.0.1:3" })
+    assert.deepStrictEqual([
+      openAiCall({ model: "m" }, { client: openAi }).server?.port,
+      anthropicCall({ model: "m", messages: [] }, { client: anthropic }).server?.port,
+      ollamaCall({ model: "m" }, { client: ollama }).server?.port
+    ], [1, 2, 3])
+  })
+
+  it("openai.* is kept for OpenAI's models, also on Azure, which is named", () => {
+    const params = { model: "m", messages: [] }
+    assert.deepStrictEqual(openAiCall(params, { baseURL: "https://api.groq.com" }).attributes, {})
+    assert.deepStrictEqual(plain(openAiCall(params, { baseURL: "https://a.openai.azure.com" }).attributes), {
+      "openai.api.type": "chat_completions",
+      "azure.resource_provider.namespace": "Microsoft.CognitiveServices"
+    })
+  })
+})
+
+describe("normalizeUsage", () => {
+  const full = {
+    inputTokens: 100,
+    outputTokens: 50,
+    cacheReadInputTokens: 60,
+    cacheWriteInputTokens: 40,
+    reasoningOutputTokens: 50
+  }
+  for (
+    const [name, usage, expected] of [
+      ["keeps what adds up", full, full],
+      ["keeps zeros", { inputTokens: 0, outputTokens: 0 }, { inputTokens: 0, outputTokens: 0 }],
+      ["keeps parts without a total", { cacheReadInputTokens: 5 }, { cacheReadInputTokens: 5 }],
+      ["drops a cache read beyond the input", { inputTokens: 5, cacheReadInputTokens: 6 }, { inputTokens: 5 }],
+      [
+        "drops a cache write that the read leaves no room for",
+        { inputTokens: 10, cacheReadInputTokens: 6, cacheWriteInputTokens: 5 },
+        { inputTokens: 10, cacheReadInputTokens: 6 }
+      ],
+      ["drops reasoning beyond the output", { outputTokens: 5, reasoningOutputTokens: 6 }, { outputTokens: 5 }],
+      ["drops what is no count", { inputTokens: -1, outputTokens: 1.5, cacheReadInputTokens: Number.NaN }, {}],
+      ["drops what is too large to be exact", { inputTokens: 2 ** 53, outputTokens: Number.POSITIVE_INFINITY }, {}]
+    ] as ReadonlyArray<readonly [string, LlmUsage, LlmUsage]>
+  ) {
+    it(`${name}`, () => {
+      assert.deepStrictEqual(normalizeUsage(usage), expected)
+    })
+  }
+})
+
+/** Whether a usage can be added up, as the convention asks for. */
+const assertUsage = (usage: LlmUsage | undefined) => {
+  if (usage === undefined) return
+  const { cacheReadInputTokens = 0, cacheWriteInputTokens = 0, inputTokens, outputTokens } = usage
+  for (const [key, count] of Object.entries(usage)) assert.isTrue(Number.isSafeInteger(count) && count >= 0, key)
+  if (inputTokens !== undefined) assert.isAtMost(cacheReadInputTokens + cacheWriteInputTokens, inputTokens)
+  if (outputTokens !== undefined) assert.isAtMost(usage.reasoningOutputTokens ?? 0, outputTokens)
+}
+
+const REQUIRED: Readonly<Record<string, ReadonlyArray<string>>> = {
+  text: ["content"],
+  reasoning: ["content"],
+  tool_call: ["name"],
+  tool_call_response: ["response"],
+  server_tool_call: ["name", "server_tool_call"],
+  server_tool_call_response: ["server_tool_call_response"],
+  blob: ["modality", "content"],
+  file: ["modality", "file_id"],
+  uri: ["modality", "uri"]
+}
+
+/** Whether messages have the fields that the convention's schema requires. */
+const assertMessages = (messages: unknown) => {
+  assert.isTrue(Array.isArray(messages))
+  for (const message of messages as ReadonlyArray<Record<string, unknown>>) {
+    assert.isString(message.role)
+    assert.isTrue(Array.isArray(message.parts))
+    for (const part of message.parts as ReadonlyArray<Record<string, unknown>>) {
+      assert.isString(part.type)
+      for (const key of REQUIRED[String(part.type)] ?? []) assert.property(part, key)
+      if (part.type === "text" || part.type === "reasoning") assert.isString(part.content)
+    }
+  }
+}
+
+const assertCall = (call: LlmCallOptions) => {
+  assert.isString(call.provider)
+  assert.isString(call.request.model)
+  assert.isTrue(call.systemInstructions === undefined || typeof evaluate(call.systemInstructions) === "string")
+  if (call.input !== undefined) assertMessages(evaluate(call.input))
+  evaluate(call.toolDefinitions)
+}
+
+const assertResponse = (response: ProviderResponse) => {
+  assertUsage(response.usage)
+  for (const reason of response.finishReasons ?? []) assert.isString(reason)
+  if (response.output !== undefined) assertMessages(evaluate(response.output))
+}
+
+const hostile = new Proxy({}, {
+  get: () => {
+    throw new Error("hands off")
+  },
+  ownKeys: () => {
+    throw new Error("hands off")
+  }
+})
+const { proxy: revoked, revoke } = Proxy.revocable([], {})
+revoke()
+
+const sparse: Array<unknown> = []
+sparse.length = 4_294_967_295
+
+const garbage: ReadonlyArray<unknown> = [
+  undefined,
+  null,
+  true,
+  0,
+  -1,
+  1.5,
+  Number.NaN,
+  Number.MAX_VALUE,
+  10n,
+  "",
+  "text",
+  Symbol("s"),
+  () => "called",
+  [],
+  [null, 1, "a", [[]]],
+  {},
+  { type: "text" },
+  { type: 1, text: {}, content: 7, parts: "x", role: [] },
+  sparse,
+  hostile,
+  revoked
+]
+
+/** A copy with another value somewhere in it, where the numbers lead. */
+const corrupt = (value: unknown, path: ReadonlyArray<number>, replacement: unknown): unknown => {
+  const [first, ...rest] = path
+  if (first === undefined || typeof value !== "object" || value === null) return replacement
+  const keys = Object.keys(value)
+  if (keys.length === 0) return replacement
+  const key = keys[first % keys.length]!
+  const changed = corrupt((value as Record<string, unknown>)[key], rest, replacement)
+  return Array.isArray(value) ? value.with(Number(key), changed) : { ...value, [key]: changed }
+}
+
+const Nat = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000 }))
+const options = { arbitrary: { runs: 1_000 } }
+
+describe("whatever comes", () => {
+  for (const [provider, { call, fold: folder, response }] of Object.entries(mappers)) {
+    it(`${provider}: values of any shape neither throw nor tell nonsense`, () => {
+      for (const value of garbage) {
+        assertCall(call(value as never))
+        assertResponse(response(value))
+        assertResponse(fold(folder, [value, value], true))
+      }
+    })
+
+    it.prop(
+      `${provider}: the same for recorded shapes with damage`,
+      [Nat, Schema.Array(Nat), Nat],
+      ([which, path, replacement]) => {
+        const own = recordings.filter(({ name }) => name.startsWith(`${provider}.`))
+        const { recording } = own[which % own.length]!
+        const damaged = corrupt(
+          recording.chunks ?? recording.response,
+          path.slice(0, 6),
+          garbage[replacement % garbage.length]
+        )
+        if (recording.chunks === undefined) {
+          assertResponse(response(damaged))
+        } else {
+          const chunks = path.length === 0 ? [damaged] : damaged as ReadonlyArray<unknown>
+          assertResponse(fold(folder, chunks, true))
+          assertResponse(fold(folder, chunks, false))
+        }
+      },
+      options
+    )
+  }
+
+  it.prop(
+    "normalizeUsage: parts never exceed their totals, and totals that are counts stay",
+    [Schema.Array(Schema.Number).check(Schema.isMinLength(5))],
+    ([[inputTokens, outputTokens, cacheReadInputTokens, cacheWriteInputTokens, reasoningOutputTokens]]) => {
+      const usage = normalizeUsage({
+        inputTokens,
+        outputTokens,
+        cacheReadInputTokens,
+        cacheWriteInputTokens,
+        reasoningOutputTokens
+      })
+      assertUsage(usage)
+      const isCount = Number.isSafeInteger(inputTokens) && inputTokens! >= 0
+      assert.strictEqual(usage.inputTokens, isCount ? inputTokens : undefined)
+    },
+    options
+  )
+})
+
+const messages = [{ role: "user" as const, content: "hello" }]
+
+describe("the combinators", () => {
+  it.effect("keep the type and result of the effect, piped, stored and data-first", () =>
+    Effect.gen(function*() {
+      interface Answer {
+        readonly text: string
+      }
+      const effect: Effect.Effect<Answer, string> = Effect.succeed({ text: "hi" })
+      const stored = withOpenAiSpan({ model: "m", messages })
+      const all: ReadonlyArray<Effect.Effect<Answer, string>> = [
+        effect.pipe(withOpenAiSpan({ model: "m", messages })),
+        stored(effect),
+        withAnthropicSpan(effect, { model: "m", messages }, { conversationId: "c" }),
+        effect.pipe(withOllamaSpan({ model: "m", messages })),
+        effect.pipe(withGoogleSpan({ model: "m", contents: "hello" })),
+        withBedrockSpan(effect, { modelId: "m" })
+      ]
+      const recorder = Recorder.make({ genAi: { convention: "latest" } })
+      for (const each of all) assert.deepStrictEqual(yield* recorder.run(each), { text: "hi" })
+      assert.deepStrictEqual(recorder.spans.map((span) => [span.name, span.attributes["gen_ai.provider.name"]]), [
+        ["chat m", "openai"],
+        ["chat m", "openai"],
+        ["chat m", "anthropic"],
+        ["chat m", "ollama"],
+        ["generate_content m", "gcp.gen_ai"],
+        ["chat m", "aws.bedrock"]
+      ])
+    }))
+
+  it.effect("read nothing of the request while tracing is off", () =>
+    Effect.gen(function*() {
+      let reads = 0
+      const params = new Proxy({ model: "m", messages }, {
+        get: (target, key) => {
+          reads++
+          return Reflect.get(target, key)
+        }
+      })
+      assert.strictEqual(yield* Effect.succeed(1).pipe(withOpenAiSpan(params)), 1)
+      assert.strictEqual(reads, 0)
+    }))
+
+  it.effect("change nothing for a request and a result that throw when they are read", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY", convention: "latest" } })
+      const result = yield* recorder.run(Effect.succeed(hostile).pipe(withAnthropicSpan(hostile as never)))
+      assert.strictEqual(result, hostile)
+      assert.deepStrictEqual(recorder.spans.map((span) => span.name), ["chat unknown"])
+    }))
+
+  it.effect("record content only on request", () =>
+    Effect.gen(function*() {
+      const completion = {
+        id: "c1",
+        choices: [{ finish_reason: "stop", message: { role: "assistant", content: "the answer" } }]
+      }
+      const effect = Effect.succeed(completion).pipe(withOpenAiSpan({ model: "m", messages }))
+      const off = Recorder.make({ genAi: { convention: "latest" } })
+      const on = Recorder.make({ genAi: { convention: "latest", capture: "SPAN_ONLY" } })
+      yield* off.run(effect)
+      yield* on.run(effect)
+      assert.notMatch(JSON.stringify(off.spans[0]!.attributes), /hello|the answer/)
+      const attributes = on.spans[0]!.attributes
+      assert.deepStrictEqual(JSON.parse(String(attributes["gen_ai.input.messages"])), [
+        { role: "user", parts: [text("hello")] }
+      ])
+      assert.deepStrictEqual(JSON.parse(String(attributes["gen_ai.output.messages"])), [
+        { role: "assistant", parts: [text("the answer")], finish_reason: "stop" }
+      ])
+    }))
+})
+
+/** What the tests compare of a span, whatever the ids of the response. */
+const told = (recorder: ReturnType<typeof Recorder.make>) => {
+  assert.strictEqual(recorder.spans.length, 1)
+  const { "gen_ai.response.id": id, ...attributes } = recorder.spans[0]!.attributes
+  return { name: recorder.spans[0]!.name, id: typeof id, attributes }
+}
+
+const latest = () => Recorder.make({ genAi: { convention: "latest" } })
+
+describe("the official clients", () => {
+  const setUp = Effect.gen(function*() {
+    const server = yield* LlmServer.make
+    yield* server.on({ userMessage: "hello" }, { content: "Hi there!", usage: LlmServer.usage(12, 7) })
+    const port = Number(new URL(server.url).port)
+    return { server, address: { "server.address": "127.0.0.1", "server.port": port } }
+  })
+  const openAi = (server: LlmServer.LlmServer) =>
+    new OpenAI({ apiKey: "test", baseURL: server.openAiBaseUrl, maxRetries: 0 })
+  const anthropic = (server: LlmServer.LlmServer) =>
+    new Anthropic({ apiKey: "test", baseURL: server.anthropicBaseUrl, maxRetries: 0 })
+
+  it.effect("OpenAI chat completions", () =>
+    Effect.gen(function*() {
+      const { address, server } = yield* setUp
+      const client = openAi(server)
+      const params: OpenAI.ChatCompletionCreateParamsNonStreaming = { model: "gpt-test", messages, temperature: 0.5 }
+      const recorder = latest()
+      const completion = yield* recorder.run(
+        Effect.tryPromise(() => client.chat.completions.create(params)).pipe(withOpenAiSpan(params, { client }))
+      )
+      assert.strictEqual(completion.choices[0]!.message.content, "Hi there!")
+      const { attributes, ...rest } = told(recorder)
+      assert.deepStrictEqual(rest, { name: "chat gpt-test", id: "string" })
+      assert.deepInclude(attributes, {
+        ...address,
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-test",
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.response.model": "gpt-test",
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 7,
+        "openai.api.type": "chat_completions"
+      })
+    }))
+
+  it.effect("OpenAI responses", () =>
+    Effect.gen(function*() {
+      const { address, server } = yield* setUp
+      const client = openAi(server)
+      const params: OpenAI.Responses.ResponseCreateParamsNonStreaming = { model: "gpt-test", input: "hello" }
+      const recorder = latest()
+      const response = yield* recorder.run(
+        Effect.tryPromise(() => client.responses.create(params)).pipe(withOpenAiSpan(params, { client }))
+      )
+      assert.strictEqual(response.output_text, "Hi there!")
+      assert.deepInclude(told(recorder).attributes, {
+        ...address,
+        "gen_ai.operation.name": "chat",
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 7,
+        "openai.api.type": "responses"
+      })
+    }))
+
+  it.effect("OpenAI embeddings", () =>
+    Effect.gen(function*() {
+      const { server } = yield* setUp
+      const client = openAi(server)
+      const params: OpenAI.EmbeddingCreateParams = { model: "text-embedding-3-small", input: "hello" }
+      const recorder = latest()
+      const { usage } = yield* recorder.run(
+        Effect.tryPromise(() => client.embeddings.create(params)).pipe(withOpenAiSpan(params))
+      )
+      assert.deepStrictEqual(told(recorder), {
+        name: "embeddings text-embedding-3-small",
+        id: "undefined",
+        attributes: {
+          "gen_ai.operation.name": "embeddings",
+          "gen_ai.provider.name": "openai",
+          "gen_ai.request.model": "text-embedding-3-small",
+          "gen_ai.response.model": "text-embedding-3-small",
+          "gen_ai.usage.input_tokens": usage.prompt_tokens
+        }
+      })
+    }))
+
+  it.effect("Anthropic messages", () =>
+    Effect.gen(function*() {
+      const { address, server } = yield* setUp
+      const client = anthropic(server)
+      const params: Anthropic.MessageCreateParamsNonStreaming = { model: "claude-test", max_tokens: 100, messages }
+      const recorder = latest()
+      const message = yield* recorder.run(
+        Effect.tryPromise(() => client.messages.create(params)).pipe(withAnthropicSpan(params, { client }))
+      )
+      assert.strictEqual(message.role, "assistant")
+      assert.deepStrictEqual(told(recorder).attributes, {
+        ...address,
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": "claude-test",
+        "gen_ai.request.max_tokens": 100,
+        "gen_ai.response.model": "claude-test",
+        "gen_ai.response.finish_reasons": ["end_turn"],
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 7,
+        ...(message.usage.cache_read_input_tokens === 0 ? { "gen_ai.usage.cache_read.input_tokens": 0 } : undefined),
+        ...(message.usage.cache_creation_input_tokens === 0
+          ? { "gen_ai.usage.cache_write.input_tokens": 0 }
+          : undefined)
+      })
+    }))
+
+  it.effect("Ollama chat", () =>
+    Effect.gen(function*() {
+      const { address, server } = yield* setUp
+      const client = new Ollama({ host: server.ollamaBaseUrl })
+      const params: ChatRequest & { stream?: false } = { model: "llama-test", messages }
+      const recorder = latest()
+      const chat = yield* recorder.run(
+        Effect.tryPromise(() => client.chat(params)).pipe(withOllamaSpan(params, { client }))
+      )
+      assert.strictEqual(chat.message.content, "Hi there!")
+      assert.deepStrictEqual(told(recorder).attributes, {
+        ...address,
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "ollama",
+        "gen_ai.request.model": "llama-test",
+        "gen_ai.response.model": "llama-test",
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.input_tokens": chat.prompt_eval_count,
+        "gen_ai.usage.output_tokens": chat.eval_count
+      })
+    }))
+
+  it.effect("what a client throws is what the span fails with", () =>
+    Effect.gen(function*() {
+      const server = yield* LlmServer.make
+      yield* server.on({ userMessage: "hello" }, LlmServer.failure(429, "slow down"))
+      const client = openAi(server)
+      const params: OpenAI.ChatCompletionCreateParamsNonStreaming = { model: "gpt-test", messages }
+      const recorder = latest()
+      const exit = yield* recorder.run(
+        Effect.tryPromise(() => client.chat.completions.create(params)).pipe(
+          withOpenAiSpan(params)
+        )
+      ).pipe(Effect.exit)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(recorder.spans[0]!.attributes["error.type"], "RateLimitError")
+    }))
+
+  const streams: ReadonlyArray<{
+    readonly name: string
+    readonly open: (server: LlmServer.LlmServer) => Promise<AsyncIterable<unknown>>
+    readonly fold: ProviderFold
+    readonly finishReasons: ReadonlyArray<string>
+  }> = [
+    {
+      name: "OpenAI chat completions",
+      open: (server) =>
+        openAi(server).chat.completions.create({
+          model: "m",
+          messages,
+          stream: true,
+          stream_options: { include_usage: true }
+        }),
+      fold: openAiFold,
+      finishReasons: ["stop"]
+    },
+    {
+      name: "OpenAI responses",
+      open: (server) => openAi(server).responses.create({ model: "m", input: "hello", stream: true }),
+      fold: openAiFold,
+      finishReasons: ["stop"]
+    },
+    {
+      name: "Anthropic messages",
+      open: (server) => anthropic(server).messages.create({ model: "m", max_tokens: 10, messages, stream: true }),
+      fold: anthropicFold,
+      finishReasons: ["end_turn"]
+    },
+    {
+      name: "Ollama chat",
+      open: (server) => new Ollama({ host: server.ollamaBaseUrl }).chat({ model: "m", messages, stream: true }),
+      fold: ollamaFold,
+      finishReasons: ["stop"]
+    }
+  ]
+  for (const { finishReasons, fold: folder, name, open } of streams) {
+    it.effect(`${name}, streamed`, () =>
+      Effect.gen(function*() {
+        const { server } = yield* setUp
+        const stream = yield* Effect.promise(() => open(server))
+        const chunks = yield* Stream.runCollect(Stream.fromAsyncIterable(stream, (error) => error))
+        const { model, output, usage, ...rest } = evaluated(fold(folder, chunks, true))
+        assert.strictEqual(model, "m")
+        assert.deepStrictEqual(rest.finishReasons, finishReasons)
+        assert.deepStrictEqual(output, [{ role: "assistant", parts: [text("Hi there!")], finish_reason: "stop" }])
+        const { inputTokens, outputTokens } = usage as LlmUsage
+        // The server does not let fixtures say what Ollama counts.
+        if (folder !== ollamaFold) assert.deepStrictEqual([inputTokens, outputTokens], [12, 7])
+      }))
+  }
+})
+
+describe("effect/ai", () => {
+  const usage = {
+    inputTokens: { uncached: 10, total: 30, cacheRead: 20, cacheWrite: undefined },
+    outputTokens: { total: 5, text: 5, reasoning: undefined }
+  }
+  const expected = {
+    id: "resp_1",
+    model: "gpt-4o-2024-08-06",
+    finishReasons: ["stop"],
+    usage: { inputTokens: 30, outputTokens: 5, cacheReadInputTokens: 20 },
+    output: [{ role: "assistant", parts: [text("Hi!")], finish_reason: "stop" }]
+  }
+  const metadata = { type: "response-metadata", id: "resp_1", modelId: "gpt-4o-2024-08-06" } as const
+  const finish = { type: "finish", reason: "stop", usage } as const
+  const model = LanguageModel.make({
+    generateText: () => Effect.succeed([metadata, { type: "text", text: "Hi!" }, finish]),
+    streamText: () =>
+      Stream.make(
+        metadata,
+        { type: "text-start", id: "1" } as const,
+        { type: "text-delta", id: "1", delta: "H" } as const,
+        { type: "text-delta", id: "1", delta: "i!" } as const,
+        { type: "text-end", id: "1" } as const,
+        finish
+      )
+  })
+
+  it.effect("a generated text", () =>
+    Effect.gen(function*() {
+      const service = yield* model
+      const response = yield* service.generateText({ prompt: "hello" })
+      assert.deepStrictEqual(evaluated(effectAiResponse(response)), expected)
+    }))
+
+  it.effect("a streamed text", () =>
+    Effect.gen(function*() {
+      const service = yield* model
+      const parts = yield* Stream.runCollect(service.streamText({ prompt: "hello" }))
+      assert.deepStrictEqual(evaluated(fold(effectAiFold, parts, true)), expected)
+    }))
+})

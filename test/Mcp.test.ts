@@ -1,0 +1,185 @@
+import { assert, describe, it } from "@effect/vitest"
+import { SpanStatusCode } from "@opentelemetry/api"
+import { Data, Effect } from "effect"
+import { McpSchema } from "effect/ai"
+import {
+  extractHeaders,
+  type GenAiSettings,
+  injectHeaders,
+  mcpCarrier,
+  withAgentSpan,
+  withLlmSpan,
+  withMcpSpan,
+  withRemoteContext,
+  withToolSpan
+} from "loom-tracing"
+import * as Recorder from "./support/Recorder.ts"
+
+/** What the official SDK throws. */
+class McpError extends Error {
+  override readonly name = "McpError"
+  readonly code: number
+  constructor(code: number, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+class Disconnected extends Data.TaggedError("Disconnected")<{}> {}
+
+const failWith = (error: unknown) => Effect.fail(error)
+
+describe("withMcpSpan", () => {
+  for (
+    const [name, options] of [
+      ["initialize", { method: "initialize" }],
+      ["tools/call weather", { method: "tools/call", tool: "weather" }],
+      ["prompts/get greeting", { method: "prompts/get", prompt: "greeting" }],
+      // The URI has too many values for a name.
+      ["resources/read", { method: "resources/read", resourceUri: "file:///a" }],
+      ["notifications/progress", { method: "notifications/progress" }],
+      ["vendor/method", { method: "vendor/method" }]
+    ] as const
+  ) {
+    it.effect(`names the span ${name}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(Effect.void.pipe(withMcpSpan(options)))
+        const span = recorder.span(name)
+        assert.strictEqual(
+          span.attributes["gen_ai.operation.name"],
+          options.method === "tools/call" ? "execute_tool" : undefined
+        )
+      }))
+  }
+
+  for (
+    const [name, effect, type, code] of [
+      ["an error of the official SDK", failWith(new McpError(-32602, "Invalid params")), "-32602", "-32602"],
+      [
+        "an error of effect/ai",
+        failWith(new McpSchema.MethodNotFound({ message: "no such method" })),
+        "-32601",
+        "-32601"
+      ],
+      ["a plain JSON-RPC error", failWith({ code: -32000, message: "busy" }), "-32000", "-32000"],
+      ["a result that says so", Effect.succeed({ isError: true, content: [] }), "tool_error", undefined],
+      ["any other error", failWith(new Disconnected()), "Disconnected", undefined],
+      [
+        "an error with a code of another kind",
+        failWith(Object.assign(new RangeError("x"), { code: "ECONNRESET" })),
+        "RangeError",
+        undefined
+      ],
+      ["a result that says that all is well", Effect.succeed({ isError: false }), undefined, undefined]
+    ] as ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, string | undefined, string | undefined]>
+  ) {
+    it.effect(`${name}: error.type ${String(type)}, and the effect as it was`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const before = yield* Effect.exit(effect)
+        const after = yield* recorder.run(
+          effect.pipe(withMcpSpan({ method: "tools/call", tool: "t" }), Effect.exit)
+        )
+        assert.deepStrictEqual(after, before)
+        const span = recorder.span("tools/call t")
+        assert.strictEqual(span.attributes["error.type"], type)
+        assert.strictEqual(span.attributes["rpc.response.status_code"], code)
+        assert.strictEqual(span.status.code, type === undefined ? SpanStatusCode.UNSET : SpanStatusCode.ERROR)
+      }))
+  }
+
+  for (
+    const [genAi, shown] of [
+      [{ capture: "SPAN_ONLY" }, "Invalid params"],
+      [{ capture: "NO_CONTENT" }, undefined],
+      [{ capture: "SPAN_ONLY", redact: (content) => ({ ...content }) }, undefined]
+    ] as ReadonlyArray<readonly [Partial<GenAiSettings>, string | undefined]>
+  ) {
+    it.effect(`${JSON.stringify(genAi)}: the status ${shown === undefined ? "is silent" : "has the error's message"}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi })
+        yield* recorder.run(
+          failWith(new McpError(-32602, "Invalid params")).pipe(withMcpSpan({ method: "ping" }), Effect.exit)
+        )
+        const span = recorder.span("ping")
+        assert.strictEqual(span.status.message, shown)
+        assert.strictEqual(span.events[0].attributes?.["exception.message"], shown)
+      }))
+  }
+
+  it.effect("adds to the span of the tool that it calls, instead of making a second one", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const call = Effect.succeed({ content: [] }).pipe(
+        withMcpSpan({
+          method: "tools/call",
+          tool: "weather",
+          requestId: 7,
+          sessionId: "s",
+          network: { transport: "pipe" }
+        })
+      )
+      yield* recorder.run(
+        Effect.all([
+          call.pipe(withToolSpan({ name: "weather", callId: "c" })),
+          call.pipe(withToolSpan({ name: "another" })),
+          call.pipe(Effect.withSpan("between"), withToolSpan({ name: "weather-2" }))
+        ])
+      )
+      const names = recorder.spans.map(({ name }) => name)
+      assert.deepStrictEqual(names, [
+        "execute_tool weather",
+        "tools/call weather",
+        "execute_tool another",
+        "tools/call weather",
+        "between",
+        "execute_tool weather-2"
+      ])
+      assert.deepStrictEqual(recorder.spans[0].attributes, {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "weather",
+        "gen_ai.tool.call.id": "c",
+        "mcp.method.name": "tools/call",
+        "jsonrpc.request.id": "7",
+        "mcp.session.id": "s",
+        "network.transport": "pipe"
+      })
+      yield* recorder.run(
+        failWith(new McpError(-32602, "Invalid params")).pipe(
+          withMcpSpan({ method: "tools/call", tool: "weather" }),
+          withToolSpan({ name: "weather" }),
+          Effect.exit
+        )
+      )
+      const { attributes } = recorder.spans[recorder.spans.length - 1]
+      assert.strictEqual(attributes["rpc.response.status_code"], "-32602")
+      assert.strictEqual(attributes["error.type"], "McpError")
+    }))
+
+  it.effect("client and server share a trace through params._meta; what was current on the server is linked", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const serve = (params: object) =>
+        Effect.flatMap(extractHeaders(params, mcpCarrier), (context) =>
+          Effect.succeed({ content: [] }).pipe(
+            withLlmSpan({ provider: "openai", request: { model: "m" } }),
+            withMcpSpan({ method: "tools/call", tool: "weather", side: "server" }),
+            withRemoteContext(context),
+            Effect.withSpan("connection", { root: true })
+          ))
+      yield* recorder.run(
+        injectHeaders({ name: "weather", arguments: {} }, mcpCarrier).pipe(
+          Effect.flatMap((params) => serve(JSON.parse(JSON.stringify(params)))),
+          withMcpSpan({ method: "tools/call", tool: "weather" }),
+          withAgentSpan({ name: "a" })
+        )
+      )
+      const [llm, server, connection, client] = recorder.spans
+      assert.deepStrictEqual([server, client].map((span) => Recorder.summarize(span).kind), ["SERVER", "CLIENT"])
+      assert.strictEqual(server.parentSpanContext?.spanId, client.spanContext().spanId)
+      assert.strictEqual(server.spanContext().traceId, client.spanContext().traceId)
+      assert.strictEqual(llm.parentSpanContext?.spanId, server.spanContext().spanId)
+      assert.deepStrictEqual(server.links.map((link) => link.context.spanId), [connection.spanContext().spanId])
+    }))
+})

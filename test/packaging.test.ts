@@ -1,0 +1,237 @@
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { build as esbuild } from "esbuild"
+import { execFile } from "node:child_process"
+import * as Fs from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { delimiter, join, relative, resolve } from "node:path"
+import { promisify } from "node:util"
+import { publint } from "publint"
+import { build as vite } from "vite"
+
+const root = resolve(import.meta.dirname, "..")
+const bin = resolve(root, "node_modules/.bin")
+
+/** Runs a program with what the project has installed first on the PATH. */
+const run = async (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<string> => {
+  const { PATH } = process.env
+  try {
+    const { stdout } = await promisify(execFile)(command, args, {
+      cwd,
+      env: { PATH: `${bin}${delimiter}${PATH}`, OTEL_TRACES_EXPORTER: "none", NO_COLOR: "1" },
+      maxBuffer: 64 * 1024 * 1024
+    })
+    return stdout
+  } catch (error) {
+    const { message, stdout } = error as { readonly message: string; readonly stdout: string }
+    throw new Error(`${message}\n${stdout}`, { cause: error })
+  }
+}
+
+/** The public modules, by their names. */
+const modulesIn = async (folder: string): Promise<ReadonlyArray<string>> =>
+  (await Fs.readdir(folder)).filter((file) => file.endsWith(".ts") && file !== "index.ts").map((file) =>
+    file.slice(0, -".ts".length)
+  )
+
+// Outside of the project, where nothing else is found than what a user of the package would find.
+let scratch: string
+let tarball: string
+/** What the tarball holds. */
+let files: ReadonlyArray<string>
+/** A project that has installed the package. */
+let consumer: string
+
+beforeAll(async () => {
+  scratch = await Fs.realpath(await Fs.mkdtemp(join(tmpdir(), "loom-tracing-packaging-")))
+  await Fs.symlink(resolve(root, "node_modules"), join(scratch, "node_modules"), "junction")
+
+  const source = join(scratch, "source")
+  for (const name of ["src", "package.json", "tsconfig.json", "README.md", "LICENSE", "CHANGELOG.md"]) {
+    await Fs.cp(resolve(root, name), join(source, name), { recursive: true })
+  }
+  await run(source, "tsc", "--project", "src")
+  const [packed] = JSON.parse(
+    await run(source, "npm", "pack", "--json", "--ignore-scripts", "--pack-destination", scratch)
+  )
+  tarball = join(scratch, packed.filename)
+  files = packed.files.map((file: { readonly path: string }) => file.path)
+
+  consumer = join(scratch, "consumer")
+  const installed = join(consumer, "node_modules/loom-tracing")
+  await Fs.mkdir(installed, { recursive: true })
+  await run(scratch, "tar", "-xzf", tarball, "-C", installed, "--strip-components=1")
+  await Fs.cp(resolve(root, "test/support/consumer"), consumer, { recursive: true })
+  await Fs.writeFile(join(consumer, "package.json"), `{ "private": true, "type": "module" }`)
+})
+
+afterAll(() => Fs.rm(scratch, { recursive: true, force: true }))
+
+describe("the tarball", () => {
+  it("holds sources, what is built from them, and the documents; nothing else", async () => {
+    const sources = (await Fs.readdir(resolve(root, "src"), { recursive: true })).filter((file) => file.endsWith(".ts"))
+    const expected = [
+      "CHANGELOG.md",
+      "LICENSE",
+      "README.md",
+      "package.json",
+      ...sources.flatMap((file) => {
+        const built = `dist/${file.slice(0, -".ts".length)}`
+        return [`src/${file}`, `${built}.js`, `${built}.js.map`, `${built}.d.ts`, `${built}.d.ts.map`]
+      })
+    ]
+    assert.deepStrictEqual([...files].sort(), expected.sort())
+  })
+
+  it("is in order, says publint", async () => {
+    const { messages } = await publint({ pack: { tarball: (await Fs.readFile(tarball)).buffer }, strict: true })
+    assert.deepStrictEqual(messages, [])
+  })
+
+  it("has types that resolve for every module, says attw", async () => {
+    const modules = await modulesIn(resolve(root, "src"))
+    assert.include(modules, "TracingTest")
+    await run(
+      scratch,
+      "attw",
+      tarball,
+      "--profile",
+      "esm-only",
+      "--entrypoints",
+      ".",
+      ...modules.map((name) => `./${name}`)
+    )
+  })
+
+  it("type-checks in a program", () => run(consumer, "tsc", "--project", "."))
+
+  it("keeps its internals to itself", async () => {
+    for (const name of ["loom-tracing/internal/span", "loom-tracing/index"]) {
+      const error = await run(consumer, "node", "--eval", `await import(${JSON.stringify(name)})`).catch((error) =>
+        error
+      )
+      assert.include(String(error), "ERR_PACKAGE_PATH_NOT_EXPORTED", name)
+    }
+  })
+})
+
+describe("a program runs", () => {
+  it.each([
+    ["node program.mjs"],
+    ["node --conditions=bun program.mjs"],
+    ["tsx program.mjs"]
+  ])("with %s", async (line) => {
+    const [command, ...args] = line.split(" ")
+    assert.strictEqual(await run(consumer, command, ...args), "answer 42, tracing on\n")
+  })
+})
+
+// -- bundles ---------------------------------------------------------------------------------------------------------
+
+interface Bundle {
+  /** The file to run. */
+  readonly entry: string
+  /** The modules in the file to run and in all that it loads at once. */
+  readonly eager: ReadonlyArray<string>
+  /** The modules that are in other files. */
+  readonly lazy: ReadonlyArray<string>
+}
+
+/** A file of a bundle: what it is made of, and the files that it loads at once. */
+interface Chunk {
+  readonly file: string
+  readonly isEntry: boolean
+  readonly modules: ReadonlyArray<string>
+  readonly imports: ReadonlyArray<string>
+}
+
+const toBundle = (folder: string, chunks: ReadonlyArray<Chunk>): Bundle => {
+  const entry = chunks.find((chunk) => chunk.isEntry)!
+  const eager = new Set([entry.file])
+  for (const file of eager) {
+    for (const name of chunks.find((chunk) => chunk.file === file)?.imports ?? []) eager.add(name)
+  }
+  const modules = (isEager: boolean) =>
+    chunks.filter((chunk) => eager.has(chunk.file) === isEager).flatMap((chunk) => chunk.modules)
+  return { entry: resolve(folder, entry.file), eager: modules(true), lazy: modules(false) }
+}
+
+const bundlers: Readonly<Record<string, (source: string, folder: string) => Promise<Bundle>>> = {
+  esbuild: async (source, folder) => {
+    const { metafile } = await esbuild({
+      absWorkingDir: consumer,
+      entryPoints: [source],
+      outdir: folder,
+      bundle: true,
+      splitting: true,
+      format: "esm",
+      platform: "node",
+      metafile: true,
+      logLevel: "silent",
+      // gRPC is CommonJS, which in an ES module asks for a `require` of its own.
+      banner: { js: `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);` }
+    })
+    const chunks = Object.entries(metafile.outputs).map(([file, output]): Chunk => ({
+      file: relative(folder, resolve(consumer, file)),
+      isEntry: output.entryPoint === relative(consumer, source),
+      modules: Object.keys(output.inputs).filter((module) => output.inputs[module].bytesInOutput > 0),
+      imports: output.imports.filter((imported) => imported.kind === "import-statement" && !imported.external)
+        .map((imported) => relative(folder, resolve(consumer, imported.path)))
+    }))
+    return toBundle(folder, chunks)
+  },
+  Vite: async (source, folder) => {
+    const result = await vite({
+      root: consumer,
+      configFile: false,
+      logLevel: "silent",
+      ssr: { noExternal: true },
+      build: { ssr: source, outDir: folder, minify: false }
+    })
+    assert.isTrue("output" in result)
+    const chunks = (result as Extract<typeof result, { readonly output: unknown }>).output.flatMap((
+      chunk
+    ): Array<Chunk> =>
+      chunk.type !== "chunk" ? [] : [{
+        file: chunk.fileName,
+        isEntry: chunk.isEntry,
+        modules: Object.keys(chunk.modules).filter((module) => chunk.modules[module].renderedLength > 0),
+        imports: chunk.imports
+      }]
+    )
+    return toBundle(folder, chunks)
+  }
+}
+
+const isSdk = (module: string): boolean => /@opentelemetry|@grpc|loom-tracing\/dist\/internal\/sdk/.test(module)
+const isOurs = (module: string): boolean => module.includes("loom-tracing/dist/")
+
+describe.each(Object.keys(bundlers))("in a bundle by %s", (name) => {
+  const bundle = (source: string) => bundlers[name](join(consumer, source), join(consumer, `${name}-${source}`))
+
+  it("a program that only makes spans holds no OpenTelemetry SDK, and no module that it does not need", async () => {
+    await Fs.writeFile(
+      join(consumer, "spans.mjs"),
+      `import * as Effect from "effect/Effect"
+       import { withLlmSpan } from "loom-tracing"
+       const call = Effect.succeed("42").pipe(withLlmSpan({ provider: "openai", request: { model: "m" } }))
+       console.log("answer", Effect.runSync(call))`
+    )
+    const { eager, entry } = await bundle("spans.mjs")
+    assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/GenAi.js")))
+    assert.deepStrictEqual(eager.filter(isSdk), [])
+    assert.deepStrictEqual(
+      eager.filter((module) => isOurs(module) && /Tracing|Messag|Mcp/.test(module.split("/").at(-1)!)),
+      []
+    )
+    assert.strictEqual(await run(consumer, "node", entry), "answer 42\n")
+  })
+
+  it("the live layer loads the OpenTelemetry SDK from a file of its own", async () => {
+    const { eager, entry, lazy } = await bundle("program.mjs")
+    assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/TracingLive.js")))
+    assert.deepStrictEqual(eager.filter(isSdk), [])
+    assert.isTrue(lazy.some((module) => module.endsWith("loom-tracing/dist/internal/sdk.js")))
+    assert.isTrue(lazy.some((module) => module.includes("@opentelemetry/sdk-trace-node")))
+    assert.strictEqual(await run(consumer, "node", entry), "answer 42, tracing on\n")
+  })
+})
