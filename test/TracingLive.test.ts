@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc"
 import type { Sampler, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { AlwaysOnSampler, SamplingDecision } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Effect, Exit, Layer, Logger, Metric, References, Scope, Tracer } from "effect"
@@ -129,6 +130,21 @@ describe("TracingLive", () => {
         }),
         { endpoint: receiver.url }
       )
+    }))
+
+  it.effect("exports through any exporter, such as OpenTelemetry's own", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* live(
+        Effect.gen(function*() {
+          yield* Effect.void.pipe(Effect.withSpan("a"))
+          const tracing = yield* Tracing
+          yield* tracing.flush
+          assert.deepStrictEqual(yield* tracing.exportStats, { ended: 1, exported: 1, dropped: 0, queued: 0 })
+        }),
+        { exporter: new OTLPTraceExporter({ url: receiver.url }) }
+      )
+      assert.deepStrictEqual(receiver.spans.map((span) => span.name), ["a"])
     }))
 
   it.effect("two layers in one program keep their spans apart", () =>
