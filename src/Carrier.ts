@@ -629,6 +629,9 @@ export const natsCarrier: Carrier<NatsHeaders> = {
   }
 }
 
+/** As {@link HeaderRecord}, and an interface fits as well. What has methods, as `Headers` has, does not: it needs its kind. */
+type Headerlike<C> = { readonly [K in keyof C]: HeaderValue }
+
 /**
  * Puts the current trace context into headers.
  *
@@ -662,7 +665,7 @@ export const natsCarrier: Carrier<NatsHeaders> = {
  * @since 0.1.0
  */
 export const injectHeaders: {
-  <C extends HeaderRecord>(carrier: C): Effect.Effect<C & TraceHeaders>
+  <C extends Headerlike<C>>(carrier: C): Effect.Effect<C & TraceHeaders>
   <C extends K, K>(carrier: C, kind: Carrier<K>): Effect.Effect<C>
 } = <C>(carrier: C, kind: Carrier<C> = recordCarrier as unknown as Carrier<C>): Effect.Effect<C & TraceHeaders> =>
   Effect.withFiber((fiber) => Effect.succeed(addToHeaders(carrier, kind, fiber) as C & TraceHeaders))
@@ -714,7 +717,7 @@ const addToHeaders = <C>(carrier: C, kind: Carrier<C>, fiber: AnyFiber): C => {
  * @since 0.1.0
  */
 export const extractHeaders: {
-  (carrier: HeaderRecord | null | undefined): Effect.Effect<Option.Option<RemoteContext>>
+  <C extends Headerlike<C>>(carrier: C | null | undefined): Effect.Effect<Option.Option<RemoteContext>>
   <C>(carrier: NoInfer<C> | null | undefined, kind: Carrier<C>): Effect.Effect<Option.Option<RemoteContext>>
 } = <C>(
   carrier: C | null | undefined,

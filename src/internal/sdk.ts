@@ -35,6 +35,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Propagators } from "../Carrier.ts"
 import type { ExportStats, Tracing } from "../Tracing.ts"
+import { onBeforeExit } from "./beforeExit.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
 import { describe } from "./exportFailure.ts"
 import { makeLiveTracers } from "./liveTracer.ts"
@@ -296,11 +297,9 @@ const flushBeforeExit = (queues: ReadonlyArray<SpanQueue>, timeout: number): Eff
         yield* Effect.promise(() => Promise.all(queues.map((queue) => queue.shutdown(remaining()))))
       }
     })
-    const onBeforeExit = () => {
+    return onBeforeExit(() => {
       if (statsOf(queues).queued > 0) Effect.runFork(flush)
-    }
-    process.on("beforeExit", onBeforeExit)
-    return Effect.addFinalizer(() => Effect.sync(() => process.off("beforeExit", onBeforeExit)))
+    })
   })
 
 const statsOf = (queues: ReadonlyArray<SpanQueue>): ExportStats =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { createEmptyMetadata } from "@opentelemetry/otlp-grpc-exporter-base"
+import { Metadata } from "@grpc/grpc-js"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -107,7 +107,7 @@ describe("OtlpGrpcExporter", () => {
   it.live("sends headers and a user agent, compressed if so configured", () =>
     Effect.gen(function*() {
       const receiver = yield* OtlpReceiver.make()
-      const metadata = createEmptyMetadata()
+      const metadata = new Metadata()
       metadata.set("x-team", "blue")
       const { end, flush } = yield* makeQueue({ url: receiver.url, metadata, compression: "gzip" as never })
       end(1, 100_000)
