@@ -6,7 +6,17 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import { type LlmCallOptions, type LlmRequest, type LlmUsage, withLlmSpan } from "./GenAi.ts"
+import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
+import {
+  type LlmCallOptions,
+  type LlmRequest,
+  type LlmResponse,
+  type LlmUsage,
+  withEmbeddingsSpan,
+  withLlmSpan
+} from "./GenAi.ts"
+import type { LlmStreamFold } from "./GenAiStream.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as anthropic from "./internal/providers/anthropic.ts"
 import * as bedrock from "./internal/providers/bedrock.ts"
@@ -16,9 +26,8 @@ import * as ollama from "./internal/providers/ollama.ts"
 import * as openAi from "./internal/providers/openai.ts"
 import { defined, read, readString } from "./internal/providers/read.ts"
 import { providerAt, serverOf } from "./internal/providers/server.ts"
-import { type ProviderResponse, StreamedResponse } from "./internal/providers/stream.ts"
+import { StreamedResponse } from "./internal/providers/stream.ts"
 import * as usage from "./internal/providers/usage.ts"
-import * as semconv from "./internal/semconv.ts"
 
 // =============================================================================
 // Models
@@ -39,25 +48,7 @@ export interface ProviderCallOptions extends Partial<Omit<LlmCallOptions, "reque
   readonly client?: object | undefined
 }
 
-/**
- * How the chunks of a stream become one response.
- *
- * **Details**
- *
- * `initial` is called for each run of the stream. The state that it makes is
- * changed by `step`. With `content: false`, the default, it keeps nothing of the
- * answer itself and does not grow with the stream.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ProviderFold {
-  readonly initial: (options?: { readonly content?: boolean | undefined }) => StreamedResponse
-  readonly step: (state: StreamedResponse, chunk: unknown) => StreamedResponse
-  readonly response: (state: StreamedResponse) => ProviderResponse
-}
-
-export type { ProviderResponse, StreamedResponse }
+export type { StreamedResponse }
 
 /**
  * The request of OpenAI's SDK for chat completions, responses, completions or
@@ -135,6 +126,24 @@ export interface EffectAiParams {
   readonly responseFormat?: unknown
 }
 
+/**
+ * A combinator that runs a call of a provider's SDK inside a span, as its
+ * request describes it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProviderSpan<Request> {
+  <Params extends Request>(params: Params, options?: ProviderCallOptions): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
+  <A, E, R, Params extends Request>(
+    self: Effect.Effect<A, E, R>,
+    params: Params,
+    options?: ProviderCallOptions
+  ): Effect.Effect<A, E, R>
+}
+
 // =============================================================================
 // Usage
 // =============================================================================
@@ -172,68 +181,82 @@ const baseUrlOf = (options: ProviderCallOptions | undefined): string | URL | und
     readString(options, "client", "apiClient", "clientOptions", "httpOptions", "baseUrl")
 
 const callOf = (derived: LlmCallOptions, options: ProviderCallOptions | undefined): LlmCallOptions => {
-  const { attributes, baseURL: _, client: __, request, ...rest } = options ?? {}
+  const { baseURL: _, client: __, request, ...rest } = options ?? {}
   const baseUrl = baseUrlOf(options)
   const server = rest.server ?? (baseUrl === undefined ? undefined : serverOf(baseUrl))
   const provider = rest.provider ?? (server === undefined ? undefined : providerAt(server.address)) ?? derived.provider
-  const own = derived.attributes
   return {
     ...derived,
     server,
+    openai: speaksOpenAi(provider) ? derived.openai : undefined,
     ...defined(rest),
     provider,
-    request: { ...derived.request, ...defined(request ?? {}) },
-    attributes: defined({
-      ...(speaksOpenAi(provider) ? own : withoutOpenAi(own)),
-      ...(provider.startsWith("azure.") ? { [semconv.AZURE_RESOURCE_PROVIDER_NAMESPACE]: AZURE } : undefined),
-      ...attributes
-    })
+    request: { ...derived.request, ...defined(request ?? {}) }
   }
 }
-
-const AZURE = "Microsoft.CognitiveServices"
 
 /** Others answer under OpenAI's names; the convention keeps `openai.*` for what OpenAI's models answer. */
 const speaksOpenAi = (provider: string): boolean => provider === "openai" || provider === "azure.ai.openai"
 
-const withoutOpenAi = (
-  attributes: Readonly<Record<string, unknown>> | undefined
-): Readonly<Record<string, unknown>> | undefined =>
-  attributes === undefined
-    ? undefined
-    : Object.fromEntries(Object.entries(attributes).filter(([key]) => !key.startsWith("openai.")))
+const makeSpan = <Request>(
+  name: string,
+  call: (params: Request, options: ProviderCallOptions | undefined) => LlmCallOptions,
+  response: (value: unknown) => LlmResponse
+): ProviderSpan<Request> => {
+  const warnOfStream = makeWarnOfStream(name)
+  const withoutOpenAi = (value: unknown): LlmResponse => {
+    const { openai: _, ...rest } = response(value)
+    return rest
+  }
+  return dual(
+    (args) => Effect.isEffect(args[0]),
+    <A, E, R>(self: Effect.Effect<A, E, R>, params: Request, options?: ProviderCallOptions) =>
+      Effect.withFiber((fiber): Effect.Effect<A, E, R> => {
+        // Nothing is read of a request that nobody records.
+        if (isTracingOff(fiber)) return self
+        const described = call(params, options)
+        const traced = { ...described, response: speaksOpenAi(described.provider) ? response : withoutOpenAi }
+        return Effect.tap(
+          traced.operation === "embeddings" ? withEmbeddingsSpan(self, traced) : withLlmSpan(self, traced),
+          warnOfStream
+        )
+      })
+  )
+}
 
-const providerSpan = <A, E, R, Params>(
-  self: Effect.Effect<A, E, R>,
-  params: Params,
-  options: ProviderCallOptions | undefined,
-  call: (params: Params, options: ProviderCallOptions | undefined) => LlmCallOptions,
-  response: (value: unknown) => ProviderResponse
-): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    // Nothing is read of a request that nobody records.
-    if (isTracingOff(fiber)) return self
-    const callOptions = call(params, options)
-    return withLlmSpan(self, {
-      ...callOptions,
-      response: (value): ProviderResponse => {
-        const answer = response(value)
-        if (answer.attributes === undefined || speaksOpenAi(callOptions.provider)) return answer
-        return { ...answer, attributes: withoutOpenAi(answer.attributes) }
-      }
-    })
-  })
+const isStream = (value: unknown): boolean => {
+  try {
+    return Stream.isStream(value) || Predicate.hasProperty(value, Symbol.asyncIterator)
+  } catch {
+    return false
+  }
+}
 
-const makeFold = (step: (state: StreamedResponse, chunk: unknown) => void): ProviderFold => ({
-  initial: (options) => new StreamedResponse(options?.content === true),
+/** Warns, once, of an answer that had not come when its span has ended. */
+const makeWarnOfStream = (name: string) => {
+  let warned = false
+  return (value: unknown): Effect.Effect<void> => {
+    // The AWS SDK has the stream inside of what it answers.
+    if (warned || !isStream(value) && !isStream(read(value, "stream"))) return Effect.void
+    warned = true
+    return Effect.logWarning(
+      `${name} ends its span before the answer that is streamed; use withLlmStreamSpan or traceAsyncIterable for that`
+    )
+  }
+}
+
+// Those of the SDKs say that a chunk is an `object`: were it `unknown`, `withLlmStreamSpan` stored in a constant would
+// forget what its stream is of.
+const makeFold = (
+  step: (state: StreamedResponse, chunk: unknown) => void
+): LlmStreamFold<unknown, StreamedResponse> => ({
+  initial: ({ content }) => new StreamedResponse(content),
   step: (state, chunk) => {
     step(state, chunk)
     return state
   },
   response: (state) => state.toResponse()
 })
-
-const isDataFirst = (args: IArguments): boolean => Effect.isEffect(args[0])
 
 // =============================================================================
 // OpenAI
@@ -251,7 +274,10 @@ const isDataFirst = (args: IArguments): boolean => Effect.isEffect(args[0])
  * The shape tells which API is meant: `messages` chat completions, `input`
  * responses, `prompt` completions, and `input` beside `dimensions`,
  * `encoding_format` or a model whose name holds "embed" embeddings. Where that is
- * wrong, say `operation: "embeddings"`.
+ * wrong, say `operation: "embeddings"`. What is read of such a request is for
+ * `withEmbeddingsSpan`.
+ *
+ * `openai.*` is for OpenAI's own models, also on Azure.
  *
  * Content comes as functions, which run only when it is captured. Of tools, only
  * type and name are recorded, as the convention asks for; `toolDefinitions` can
@@ -307,7 +333,7 @@ export const openAiCall = <Params extends OpenAiParams>(
  * @category mapping
  * @since 0.1.0
  */
-export const openAiResponse: (value: unknown) => ProviderResponse = openAi.response
+export const openAiResponse: (value: unknown) => LlmResponse = openAi.response
 
 /**
  * Folds the chunks of a chat completion or the events of a response.
@@ -316,6 +342,20 @@ export const openAiResponse: (value: unknown) => ProviderResponse = openAi.respo
  *
  * OpenAI reports the usage of a streamed chat completion only on request:
  * `stream_options: { include_usage: true }`.
+ *
+ * **Example** (Tracing a stream)
+ *
+ * ```ts
+ * import { Stream } from "effect"
+ * import { openAiCall, openAiFold, withLlmStreamSpan } from "loom-tracing"
+ *
+ * const params = { model: "gpt-4o", messages: [{ role: "user", content: "Hello" }], stream: true }
+ *
+ * // Stands for the iterable that `client.chat.completions.create(params)` gives.
+ * const create = Stream.make({ id: "chatcmpl-1", choices: [{ index: 0, delta: { content: "Hi" } }] })
+ *
+ * const chunks = create.pipe(withLlmStreamSpan({ ...openAiCall(params), fold: openAiFold }))
+ * ```
  *
  * **Example** (Folding chunks)
  *
@@ -327,13 +367,14 @@ export const openAiResponse: (value: unknown) => ProviderResponse = openAi.respo
  *   { id: "chatcmpl-1", model: "gpt-4o", choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }
  * ]
  *
- * openAiFold.response(chunks.reduce(openAiFold.step, openAiFold.initial())).finishReasons // => ["stop"]
+ * const state = chunks.reduce(openAiFold.step, openAiFold.initial({ content: false }))
+ * openAiFold.response(state).finishReasons // => ["stop"]
  * ```
  *
  * @category streaming
  * @since 0.1.0
  */
-export const openAiFold: ProviderFold = makeFold(openAi.step)
+export const openAiFold: LlmStreamFold<object, StreamedResponse> = makeFold(openAi.step)
 
 /**
  * Runs a call of OpenAI's SDK inside a span, as its request describes it.
@@ -342,7 +383,15 @@ export const openAiFold: ProviderFold = makeFold(openAi.step)
  *
  * Works with every server that speaks OpenAI's API; `baseURL` or `client` tells
  * which it is. The effect keeps its type; a result that is no response of the
- * API adds nothing to the span.
+ * API adds nothing to the span. A request for embeddings gets the span of
+ * `withEmbeddingsSpan`.
+ *
+ * **Gotchas**
+ *
+ * The span ends with the effect. Where that gives a stream whose chunks are yet
+ * to come, nothing is known of the answer, and a warning says so once: use
+ * `withLlmStreamSpan` or `traceAsyncIterable` with {@link openAiCall} and
+ * {@link openAiFold}.
  *
  * **Example** (Tracing a chat completion)
  *
@@ -360,23 +409,12 @@ export const openAiFold: ProviderFold = makeFold(openAi.step)
  * Effect.runSync(completion).id // => "chatcmpl-1"
  * ```
  *
+ * @see {@link openAiFold} for an answer that is streamed
+ *
  * @category combinators
  * @since 0.1.0
  */
-export const withOpenAiSpan: {
-  <Params extends OpenAiParams>(params: Params, options?: ProviderCallOptions): <A, E, R>(
-    self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E, R>
-  <A, E, R, Params extends OpenAiParams>(
-    self: Effect.Effect<A, E, R>,
-    params: Params,
-    options?: ProviderCallOptions
-  ): Effect.Effect<A, E, R>
-} = dual(
-  isDataFirst,
-  <A, E, R>(self: Effect.Effect<A, E, R>, params: OpenAiParams, options?: ProviderCallOptions) =>
-    providerSpan(self, params, options, openAiCall, openAiResponse)
-)
+export const withOpenAiSpan: ProviderSpan<OpenAiParams> = makeSpan("withOpenAiSpan", openAiCall, openAiResponse)
 
 // =============================================================================
 // Anthropic
@@ -430,7 +468,7 @@ export const anthropicCall = <Params extends AnthropicParams>(
  * @category mapping
  * @since 0.1.0
  */
-export const anthropicResponse: (value: unknown) => ProviderResponse = anthropic.response
+export const anthropicResponse: (value: unknown) => LlmResponse = anthropic.response
 
 /**
  * Folds the events of a streamed message of Anthropic's API.
@@ -445,14 +483,15 @@ export const anthropicResponse: (value: unknown) => ProviderResponse = anthropic
  *   { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 15 } }
  * ]
  *
- * anthropicFold.response(events.reduce(anthropicFold.step, anthropicFold.initial())).usage
+ * const state = events.reduce(anthropicFold.step, anthropicFold.initial({ content: false }))
+ * anthropicFold.response(state).usage
  * // => { inputTokens: 25, outputTokens: 15 }
  * ```
  *
  * @category streaming
  * @since 0.1.0
  */
-export const anthropicFold: ProviderFold = makeFold(anthropic.step)
+export const anthropicFold: LlmStreamFold<object, StreamedResponse> = makeFold(anthropic.step)
 
 /**
  * Runs a call of Anthropic's SDK inside a span, as its request describes it.
@@ -473,22 +512,15 @@ export const anthropicFold: ProviderFold = makeFold(anthropic.step)
  * Effect.runSync(message).id // => "msg_1"
  * ```
  *
+ * @see {@link anthropicFold} for an answer that is streamed
+ *
  * @category combinators
  * @since 0.1.0
  */
-export const withAnthropicSpan: {
-  <Params extends AnthropicParams>(params: Params, options?: ProviderCallOptions): <A, E, R>(
-    self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E, R>
-  <A, E, R, Params extends AnthropicParams>(
-    self: Effect.Effect<A, E, R>,
-    params: Params,
-    options?: ProviderCallOptions
-  ): Effect.Effect<A, E, R>
-} = dual(
-  isDataFirst,
-  <A, E, R>(self: Effect.Effect<A, E, R>, params: AnthropicParams, options?: ProviderCallOptions) =>
-    providerSpan(self, params, options, anthropicCall, anthropicResponse)
+export const withAnthropicSpan: ProviderSpan<AnthropicParams> = makeSpan(
+  "withAnthropicSpan",
+  anthropicCall,
+  anthropicResponse
 )
 
 // =============================================================================
@@ -537,7 +569,7 @@ export const ollamaCall = <Params extends OllamaParams>(
  * @category mapping
  * @since 0.1.0
  */
-export const ollamaResponse: (value: unknown) => ProviderResponse = ollama.response
+export const ollamaResponse: (value: unknown) => LlmResponse = ollama.response
 
 /**
  * Folds the chunks of Ollama's chat or generate.
@@ -552,13 +584,14 @@ export const ollamaResponse: (value: unknown) => ProviderResponse = ollama.respo
  *   { message: { role: "assistant", content: "" }, done: true, done_reason: "stop" }
  * ]
  *
- * ollamaFold.response(chunks.reduce(ollamaFold.step, ollamaFold.initial())).finishReasons // => ["stop"]
+ * const state = chunks.reduce(ollamaFold.step, ollamaFold.initial({ content: false }))
+ * ollamaFold.response(state).finishReasons // => ["stop"]
  * ```
  *
  * @category streaming
  * @since 0.1.0
  */
-export const ollamaFold: ProviderFold = makeFold(ollama.step)
+export const ollamaFold: LlmStreamFold<object, StreamedResponse> = makeFold(ollama.step)
 
 /**
  * Runs a call of Ollama's SDK inside a span, as its request describes it.
@@ -577,23 +610,12 @@ export const ollamaFold: ProviderFold = makeFold(ollama.step)
  * Effect.runSync(chat.pipe(withOllamaSpan(params))).message.content // => "Hi"
  * ```
  *
+ * @see {@link ollamaFold} for an answer that is streamed
+ *
  * @category combinators
  * @since 0.1.0
  */
-export const withOllamaSpan: {
-  <Params extends OllamaParams>(params: Params, options?: ProviderCallOptions): <A, E, R>(
-    self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E, R>
-  <A, E, R, Params extends OllamaParams>(
-    self: Effect.Effect<A, E, R>,
-    params: Params,
-    options?: ProviderCallOptions
-  ): Effect.Effect<A, E, R>
-} = dual(
-  isDataFirst,
-  <A, E, R>(self: Effect.Effect<A, E, R>, params: OllamaParams, options?: ProviderCallOptions) =>
-    providerSpan(self, params, options, ollamaCall, ollamaResponse)
-)
+export const withOllamaSpan: ProviderSpan<OllamaParams> = makeSpan("withOllamaSpan", ollamaCall, ollamaResponse)
 
 // =============================================================================
 // Google
@@ -656,7 +678,7 @@ export const googleCall = <Params extends GoogleParams>(
  * @category mapping
  * @since 0.1.0
  */
-export const googleResponse: (value: unknown) => ProviderResponse = google.response
+export const googleResponse: (value: unknown) => LlmResponse = google.response
 
 /**
  * Folds the chunks of Google's `generateContentStream`.
@@ -671,13 +693,14 @@ export const googleResponse: (value: unknown) => ProviderResponse = google.respo
  *   { candidates: [{ index: 0, finishReason: "STOP" }] }
  * ]
  *
- * googleFold.response(chunks.reduce(googleFold.step, googleFold.initial())).finishReasons // => ["STOP"]
+ * const state = chunks.reduce(googleFold.step, googleFold.initial({ content: false }))
+ * googleFold.response(state).finishReasons // => ["STOP"]
  * ```
  *
  * @category streaming
  * @since 0.1.0
  */
-export const googleFold: ProviderFold = makeFold(google.step)
+export const googleFold: LlmStreamFold<object, StreamedResponse> = makeFold(google.step)
 
 /**
  * Runs a call of Google's SDK for `generateContent` inside a span, as its
@@ -697,23 +720,12 @@ export const googleFold: ProviderFold = makeFold(google.step)
  * Effect.runSync(generate.pipe(withGoogleSpan(params))).responseId // => "r1"
  * ```
  *
+ * @see {@link googleFold} for an answer that is streamed
+ *
  * @category combinators
  * @since 0.1.0
  */
-export const withGoogleSpan: {
-  <Params extends GoogleParams>(params: Params, options?: ProviderCallOptions): <A, E, R>(
-    self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E, R>
-  <A, E, R, Params extends GoogleParams>(
-    self: Effect.Effect<A, E, R>,
-    params: Params,
-    options?: ProviderCallOptions
-  ): Effect.Effect<A, E, R>
-} = dual(
-  isDataFirst,
-  <A, E, R>(self: Effect.Effect<A, E, R>, params: GoogleParams, options?: ProviderCallOptions) =>
-    providerSpan(self, params, options, googleCall, googleResponse)
-)
+export const withGoogleSpan: ProviderSpan<GoogleParams> = makeSpan("withGoogleSpan", googleCall, googleResponse)
 
 // =============================================================================
 // AWS Bedrock
@@ -768,7 +780,7 @@ export const bedrockCall = <Params extends BedrockParams>(
  * @category mapping
  * @since 0.1.0
  */
-export const bedrockResponse: (value: unknown) => ProviderResponse = bedrock.response
+export const bedrockResponse: (value: unknown) => LlmResponse = bedrock.response
 
 /**
  * Folds the events of ConverseStream.
@@ -783,14 +795,15 @@ export const bedrockResponse: (value: unknown) => ProviderResponse = bedrock.res
  *   { metadata: { usage: { inputTokens: 47, outputTokens: 20, totalTokens: 67 } } }
  * ]
  *
- * bedrockFold.response(events.reduce(bedrockFold.step, bedrockFold.initial())).usage
+ * const state = events.reduce(bedrockFold.step, bedrockFold.initial({ content: false }))
+ * bedrockFold.response(state).usage
  * // => { inputTokens: 47, outputTokens: 20 }
  * ```
  *
  * @category streaming
  * @since 0.1.0
  */
-export const bedrockFold: ProviderFold = makeFold(bedrock.step)
+export const bedrockFold: LlmStreamFold<object, StreamedResponse> = makeFold(bedrock.step)
 
 /**
  * Runs a Converse call of the AWS SDK inside a span, as its input or its command
@@ -810,23 +823,12 @@ export const bedrockFold: ProviderFold = makeFold(bedrock.step)
  * Effect.runSync(converse.pipe(withBedrockSpan(input))).stopReason // => "end_turn"
  * ```
  *
+ * @see {@link bedrockFold} for an answer that is streamed
+ *
  * @category combinators
  * @since 0.1.0
  */
-export const withBedrockSpan: {
-  <Params extends BedrockParams>(params: Params, options?: ProviderCallOptions): <A, E, R>(
-    self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E, R>
-  <A, E, R, Params extends BedrockParams>(
-    self: Effect.Effect<A, E, R>,
-    params: Params,
-    options?: ProviderCallOptions
-  ): Effect.Effect<A, E, R>
-} = dual(
-  isDataFirst,
-  <A, E, R>(self: Effect.Effect<A, E, R>, params: BedrockParams, options?: ProviderCallOptions) =>
-    providerSpan(self, params, options, bedrockCall, bedrockResponse)
-)
+export const withBedrockSpan: ProviderSpan<BedrockParams> = makeSpan("withBedrockSpan", bedrockCall, bedrockResponse)
 
 // =============================================================================
 // effect/ai
@@ -884,7 +886,7 @@ export const effectAiCall = <Params extends EffectAiParams>(
  * @category mapping
  * @since 0.1.0
  */
-export const effectAiResponse: (value: unknown) => ProviderResponse = effectAi.response
+export const effectAiResponse: (value: unknown) => LlmResponse = effectAi.response
 
 /**
  * Folds the parts of `LanguageModel.streamText`.
@@ -896,10 +898,11 @@ export const effectAiResponse: (value: unknown) => ProviderResponse = effectAi.r
  *
  * const parts = [{ type: "text-delta", id: "1", delta: "Hi" }, { type: "finish", reason: "stop" }]
  *
- * effectAiFold.response(parts.reduce(effectAiFold.step, effectAiFold.initial())).finishReasons // => ["stop"]
+ * const state = parts.reduce(effectAiFold.step, effectAiFold.initial({ content: false }))
+ * effectAiFold.response(state).finishReasons // => ["stop"]
  * ```
  *
  * @category streaming
  * @since 0.1.0
  */
-export const effectAiFold: ProviderFold = makeFold(effectAi.step)
+export const effectAiFold: LlmStreamFold<unknown, StreamedResponse> = makeFold(effectAi.step)

@@ -110,8 +110,7 @@ export type {
   OllamaParams,
   OpenAiParams,
   ProviderCallOptions,
-  ProviderFold,
-  ProviderResponse,
+  ProviderSpan,
   StreamedResponse
 } from "./GenAiProviders.ts"
 export { withRetrievalSpan } from "./GenAiRetrieval.ts"

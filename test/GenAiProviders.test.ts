@@ -1,8 +1,16 @@
 import Anthropic from "@anthropic-ai/sdk"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Schema, Stream } from "effect"
+import { Effect, Exit, Logger, Schema, Stream } from "effect"
 import { LanguageModel, Tool, Toolkit } from "effect/ai"
-import type { LlmCallOptions, LlmUsage } from "loom-tracing"
+import {
+  type LlmCallOptions,
+  type LlmResponse,
+  type LlmStreamFold,
+  type LlmUsage,
+  traceAsyncIterable,
+  withEmbeddingsSpan,
+  withLlmStreamSpan
+} from "loom-tracing"
 import {
   anthropicCall,
   anthropicFold,
@@ -23,8 +31,7 @@ import {
   openAiCall,
   openAiFold,
   openAiResponse,
-  type ProviderFold,
-  type ProviderResponse,
+  type StreamedResponse,
   withAnthropicSpan,
   withBedrockSpan,
   withGoogleSpan,
@@ -39,9 +46,11 @@ import OpenAI from "openai"
 import * as LlmServer from "./support/LlmServer.ts"
 import * as Recorder from "./support/Recorder.ts"
 
+type ProviderFold = LlmStreamFold<object, StreamedResponse>
+
 interface Mapper {
   readonly call: (params: never) => LlmCallOptions
-  readonly response: (value: unknown) => ProviderResponse
+  readonly response: (value: unknown) => LlmResponse
   readonly fold: ProviderFold
 }
 
@@ -79,12 +88,12 @@ const recordings = readdirSync(directory).sort().map((file) => ({
 const evaluate = (value: unknown): unknown => typeof value === "function" ? value() : value
 
 /** A response with its content, as a plain value. */
-const evaluated = ({ output, ...rest }: ProviderResponse): Record<string, unknown> =>
+const evaluated = ({ output, ...rest }: LlmResponse): Record<string, unknown> =>
   output === undefined ? rest : { ...rest, output: evaluate(output) }
 
-const fold = (fold: ProviderFold, chunks: Iterable<unknown>, content: boolean): ProviderResponse => {
+const fold = (fold: ProviderFold, chunks: Iterable<unknown>, content: boolean): LlmResponse => {
   let state = fold.initial({ content })
-  for (const chunk of chunks) state = fold.step(state, chunk)
+  for (const chunk of chunks) state = fold.step(state, chunk as object)
   return fold.response(state)
 }
 
@@ -124,6 +133,88 @@ describe("recorded responses", () => {
   })
 })
 
+/** What an API sends at once and in chunks, of the same answer. */
+const both = (
+  mapper: { readonly response: (value: unknown) => LlmResponse; readonly fold: ProviderFold },
+  [value, chunks]: readonly [value: unknown, chunks: ReadonlyArray<unknown>]
+) => [mapper.response(value), fold(mapper.fold, chunks, false), fold(mapper.fold, chunks, true)]
+
+describe("what only some providers tell", () => {
+  const openAiUsage = {
+    prompt_tokens: 100,
+    completion_tokens: 50,
+    prompt_tokens_details: { cached_tokens: 10, text_tokens: 60, image_tokens: 40, audio_tokens: 0 },
+    completion_tokens_details: { audio_tokens: 30, text_tokens: 51, reasoning_tokens: 0 }
+  }
+  const googleUsage = {
+    promptTokenCount: 100,
+    toolUsePromptTokenCount: 7,
+    candidatesTokenCount: 20,
+    cachedContentTokenCount: 60,
+    promptTokensDetails: [
+      { modality: "TEXT", tokenCount: 30 },
+      { modality: "VIDEO", tokenCount: 50 },
+      { modality: "AUDIO", tokenCount: 20 }
+    ],
+    toolUsePromptTokensDetails: [{ modality: "TEXT", tokenCount: 7 }],
+    candidatesTokensDetails: [{ modality: "IMAGE", tokenCount: 20 }],
+    cacheTokensDetails: [{ modality: "TEXT", tokenCount: 10 }]
+  }
+  for (
+    const [name, provider, responses, expected] of [
+      // Zeros are left out, and so is what is more than the total that it is a part of.
+      ["OpenAI", mappers.openai!, [{ usage: openAiUsage }, [{ usage: openAiUsage }, { choices: [] }]], {
+        text: { inputTokens: 60 },
+        image: { inputTokens: 40 },
+        audio: { outputTokens: 30 }
+      }],
+      ["Google", mappers.google!, [{ usageMetadata: googleUsage }, [{ usageMetadata: googleUsage }, {}]], {
+        text: { inputTokens: 37, cacheReadInputTokens: 10 },
+        image: { outputTokens: 20 },
+        audio: { inputTokens: 20 }
+      }]
+    ] as const
+  ) {
+    it(`${name}: tokens by modality`, () => {
+      for (const response of both(provider, responses)) assert.deepStrictEqual(response.usageByModality, expected)
+    })
+  }
+
+  const compaction = { type: "compaction", id: "cmp_1", encrypted_content: "x" }
+  const said = { type: "message", content: [{ type: "output_text", text: "Hi" }] }
+  const stop = { type: "message_delta", delta: { stop_reason: "end_turn" } }
+  for (
+    const [name, provider, compacted, other] of [
+      ["OpenAI", mappers.openai!, [{ output: [compaction, said] }, [
+        { type: "response.output_item.done", output_index: 0, item: compaction }
+      ]], [{ output: [said] }, [{ type: "response.output_item.done", output_index: 0, item: said }]]],
+      ["Anthropic", mappers.anthropic!, [{ content: [{ type: "compaction", content: "So far" }] }, [
+        { type: "content_block_start", index: 0, content_block: { type: "compaction", content: null } },
+        { type: "content_block_delta", index: 0, delta: { type: "compaction_delta", content: "So far" } },
+        stop
+      ]], [{ content: [{ type: "text", text: "Hi" }] }, [stop]]]
+    ] as const
+  ) {
+    it(`${name}: that the conversation was compacted, and never that it was not`, () => {
+      for (const response of both(provider, compacted)) assert.isTrue(response.compacted)
+      for (const response of both(provider, other)) assert.notProperty(response, "compacted")
+    })
+  }
+
+  it("Anthropic: the summary of a conversation, at once and streamed", () => {
+    const parts = [{ type: "compaction", content: "So far" }]
+    const chunks = [
+      { type: "content_block_start", index: 0, content_block: { type: "compaction", content: null } },
+      { type: "content_block_delta", index: 0, delta: { type: "compaction_delta", content: "So far" } },
+      stop
+    ]
+    const expected = [{ role: "assistant", parts, finish_reason: "stop" }]
+    const answer = { stop_reason: "end_turn", content: parts }
+    assert.deepStrictEqual(evaluated(anthropicResponse(answer)).output, expected)
+    assert.deepStrictEqual(evaluated(fold(anthropicFold, chunks, true)).output, expected)
+  })
+})
+
 describe("streams", () => {
   const delta = (text: string) => ({
     openai: { id: "c", model: "m", choices: [{ index: 0, delta: { content: text, reasoning_content: text } }] },
@@ -156,7 +247,7 @@ describe("streams", () => {
 
   it("a stream that names ever more choices does not grow the state either", () => {
     const size = (choices: number) => {
-      let state = openAiFold.initial()
+      let state = openAiFold.initial({ content: false })
       for (let index = 0; index < choices; index++) {
         state = openAiFold.step(state, { choices: [{ index, delta: {}, finish_reason: "stop" }] })
       }
@@ -296,7 +387,7 @@ describe("requests", () => {
         { role: "assistant", parts: [text("No.")] }
       ],
       toolDefinitions: [{ type: "function", name: "lookup" }, { type: "custom", name: "run" }],
-      attributes: { "openai.api.type": "chat_completions", "openai.request.service_tier": "flex" }
+      openai: { apiType: "chat_completions", serviceTier: "flex" }
     })
   })
 
@@ -323,7 +414,14 @@ describe("requests", () => {
     assert.deepStrictEqual(plain(openAiCall(params)), {
       provider: "openai",
       operation: "chat",
-      request: { model: "gpt-5", maxTokens: 50, outputType: "json", reasoningLevel: "high", stream: false },
+      request: {
+        model: "gpt-5",
+        maxTokens: 50,
+        outputType: "json",
+        reasoningLevel: "high",
+        previousResponseId: "resp_0",
+        stream: false
+      },
       conversationId: "conv_1",
       hasTools: true,
       systemInstructions: "Be brief.",
@@ -336,7 +434,7 @@ describe("requests", () => {
         { role: "assistant", parts: [{ type: "item_reference", id: "msg_1" }] }
       ],
       toolDefinitions: [{ type: "function", name: "lookup" }, { type: "web_search", name: "web_search" }],
-      attributes: { "openai.api.type": "responses", "gen_ai.request.previous_response.id": "resp_0" }
+      openai: { apiType: "responses", serviceTier: "auto" }
     })
   })
 
@@ -372,9 +470,7 @@ describe("requests", () => {
     assert.deepStrictEqual(plain(openAiCall(embeddings)), {
       provider: "openai",
       operation: "embeddings",
-      name: "embeddings text-embedding-3-small",
-      request: { model: "text-embedding-3-small" },
-      attributes: { "gen_ai.request.encoding_formats": ["base64"], "gen_ai.embeddings.dimension.count": 512 }
+      request: { model: "text-embedding-3-small", encodingFormats: ["base64"], dimensions: 512 }
     })
   })
 
@@ -426,7 +522,7 @@ describe("requests", () => {
         stream: false
       },
       hasTools: true,
-      systemInstructions: "Be brief.\nBe kind.",
+      systemInstructions: [text("Be brief."), text("Be kind.")],
       input: [
         {
           role: "user",
@@ -449,8 +545,7 @@ describe("requests", () => {
         { role: "tool", parts: [{ type: "tool_call_response", id: "toolu_1", response: "a cat" }] },
         { role: "assistant", parts: [text("A cat.")] }
       ],
-      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "bash_20250124", name: "bash" }],
-      attributes: {}
+      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "bash_20250124", name: "bash" }]
     })
   })
 
@@ -490,8 +585,7 @@ describe("requests", () => {
         { role: "assistant", parts: [{ type: "tool_call", name: "lookup", arguments: { id: 1 } }] },
         { role: "tool", parts: [{ type: "tool_call_response", response: "a cat" }] }
       ],
-      toolDefinitions: [{ type: "function", name: "lookup" }],
-      attributes: {}
+      toolDefinitions: [{ type: "function", name: "lookup" }]
     })
   })
 
@@ -503,8 +597,7 @@ describe("requests", () => {
       request: { model: "llama3.2", stream: false },
       hasTools: false,
       systemInstructions: "Be brief.",
-      input: [{ role: "user", parts: [text("Once")] }],
-      attributes: {}
+      input: [{ role: "user", parts: [text("Once")] }]
     })
     assert.strictEqual(ollamaCall({ model: "all-minilm", input: ["a"] }).operation, "embeddings")
   })
@@ -545,7 +638,7 @@ describe("requests", () => {
         reasoningLevel: "LOW"
       },
       hasTools: true,
-      systemInstructions: "Be brief.",
+      systemInstructions: [text("Be brief.")],
       input: [
         {
           role: "user",
@@ -555,8 +648,7 @@ describe("requests", () => {
         { role: "tool", parts: [{ type: "tool_call_response", response: { found: "cat" } }] },
         { role: "user", parts: [{ type: "videoMetadata", videoMetadata: { fps: 1 } }] }
       ],
-      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "googleSearch", name: "googleSearch" }],
-      attributes: {}
+      toolDefinitions: [{ type: "function", name: "lookup" }, { type: "googleSearch", name: "googleSearch" }]
     }
     const sdk = { model: "gemini-2.5-flash", contents, config: { ...config, systemInstruction, tools } }
     const api = { model: "gemini-2.5-flash", contents, generationConfig: config, systemInstruction, tools }
@@ -622,7 +714,7 @@ describe("requests", () => {
         stopSequences: ["END"]
       },
       hasTools: true,
-      systemInstructions: "Be brief.",
+      systemInstructions: [text("Be brief.")],
       input: [
         {
           role: "user",
@@ -638,7 +730,7 @@ describe("requests", () => {
         { role: "tool", parts: [{ type: "tool_call_response", id: "t2", response: "cat" }] }
       ],
       toolDefinitions: [{ type: "function", name: "lookup" }],
-      attributes: { "aws.bedrock.guardrail.id": "gr-1" }
+      awsBedrock: { guardrailId: "gr-1" }
     }
     assert.deepStrictEqual(plain(bedrockCall(input)), expected)
     assert.deepStrictEqual(plain(bedrockCall({ input })), expected)
@@ -677,8 +769,7 @@ describe("requests", () => {
         { role: "assistant", parts: [{ type: "tool_call", id: "c1", name: "lookup", arguments: { id: 1 } }] },
         { role: "tool", parts: [{ type: "tool_call_response", id: "c1", response: "cat" }] }
       ],
-      toolDefinitions: [{ type: "function", name: "lookup" }],
-      attributes: {}
+      toolDefinitions: [{ type: "function", name: "lookup" }]
     })
   })
 
@@ -770,13 +861,13 @@ describe("servers", () => {
     ], [1, 2, 3])
   })
 
-  it("openai.* is kept for OpenAI's models, also on Azure, which is named", () => {
+  it("openai.* is kept for OpenAI's models, also on Azure", () => {
     const params = { model: "m", messages: [] }
-    assert.deepStrictEqual(openAiCall(params, { baseURL: "https://api.groq.com" }).attributes, {})
-    assert.deepStrictEqual(plain(openAiCall(params, { baseURL: "https://a.openai.azure.com" }).attributes), {
-      "openai.api.type": "chat_completions",
-      "azure.resource_provider.namespace": "Microsoft.CognitiveServices"
-    })
+    assert.isUndefined(openAiCall(params, { baseURL: "https://api.groq.com" }).openai)
+    assert.strictEqual(
+      openAiCall(params, { baseURL: "https://a.openai.azure.com" }).openai?.apiType,
+      "chat_completions"
+    )
   })
 })
 
@@ -848,13 +939,16 @@ const assertMessages = (messages: unknown) => {
 const assertCall = (call: LlmCallOptions) => {
   assert.isString(call.provider)
   assert.isString(call.request.model)
-  assert.isTrue(call.systemInstructions === undefined || typeof evaluate(call.systemInstructions) === "string")
+  const instructions = evaluate(call.systemInstructions)
+  assert.isTrue(instructions === undefined || typeof instructions === "string" || Array.isArray(instructions))
   if (call.input !== undefined) assertMessages(evaluate(call.input))
   evaluate(call.toolDefinitions)
 }
 
-const assertResponse = (response: ProviderResponse) => {
+const assertResponse = (response: LlmResponse) => {
   assertUsage(response.usage)
+  const modalities = Object.values(response.usageByModality ?? {})
+  for (const count of modalities.flatMap(Object.values)) assert.isTrue(Number.isSafeInteger(count) && count > 0)
   for (const reason of response.finishReasons ?? []) assert.isString(reason)
   if (response.output !== undefined) assertMessages(evaluate(response.output))
 }
@@ -1014,6 +1108,27 @@ describe("the combinators", () => {
       assert.deepStrictEqual(recorder.spans.map((span) => span.name), ["chat unknown"])
     }))
 
+  it.effect("keep openai.* for OpenAI's models", () =>
+    Effect.gen(function*() {
+      const completion = { id: "c1", choices: [], service_tier: "default", system_fingerprint: "fp_1" }
+      const params = { model: "m", messages, service_tier: "flex" }
+      const keys: Array<ReadonlyArray<string>> = []
+      for (const baseURL of ["https://api.openai.com/v1", "https://api.groq.com/openai/v1"]) {
+        const recorder = Recorder.make()
+        yield* recorder.run(Effect.succeed(completion).pipe(withOpenAiSpan(params, { baseURL })))
+        keys.push(Object.keys(recorder.spans[0]!.attributes).filter((key) => key.startsWith("openai.")).sort())
+      }
+      assert.deepStrictEqual(keys, [
+        [
+          "openai.api.type",
+          "openai.request.service_tier",
+          "openai.response.service_tier",
+          "openai.response.system_fingerprint"
+        ],
+        []
+      ])
+    }))
+
   it.effect("record content only on request", () =>
     Effect.gen(function*() {
       const completion = {
@@ -1103,27 +1218,35 @@ describe("the official clients", () => {
       })
     }))
 
-  it.effect("OpenAI embeddings", () =>
-    Effect.gen(function*() {
-      const { server } = yield* setUp
-      const client = openAi(server)
-      const params: OpenAI.EmbeddingCreateParams = { model: "text-embedding-3-small", input: "hello" }
-      const recorder = latest()
-      const { usage } = yield* recorder.run(
-        Effect.tryPromise(() => client.embeddings.create(params)).pipe(withOpenAiSpan(params))
-      )
-      assert.deepStrictEqual(told(recorder), {
-        name: "embeddings text-embedding-3-small",
-        id: "undefined",
-        attributes: {
-          "gen_ai.operation.name": "embeddings",
-          "gen_ai.provider.name": "openai",
-          "gen_ai.request.model": "text-embedding-3-small",
-          "gen_ai.response.model": "text-embedding-3-small",
-          "gen_ai.usage.input_tokens": usage.prompt_tokens
+  for (const convention of ["latest", "loom"] as const) {
+    it.effect(`OpenAI embeddings, ${convention}: the span of withEmbeddingsSpan`, () =>
+      Effect.gen(function*() {
+        const { address, server } = yield* setUp
+        const client = openAi(server)
+        const params: OpenAI.EmbeddingCreateParams = { model: "m-embed", input: "hello", dimensions: 8 }
+        const create = Effect.tryPromise(() => client.embeddings.create(params))
+        const recorders = [Recorder.make({ genAi: { convention } }), Recorder.make({ genAi: { convention } })] as const
+        const { usage } = yield* recorders[0].run(create.pipe(withOpenAiSpan(params, { client })))
+        yield* recorders[1].run(
+          create.pipe(withEmbeddingsSpan({ ...openAiCall(params, { client }), response: openAiResponse }))
+        )
+        for (const recorder of recorders) {
+          assert.deepStrictEqual(told(recorder), {
+            name: "embeddings m-embed",
+            id: "undefined",
+            attributes: {
+              ...address,
+              "gen_ai.operation.name": "embeddings",
+              "gen_ai.provider.name": "openai",
+              "gen_ai.request.model": "m-embed",
+              "gen_ai.embeddings.dimension.count": 8,
+              "gen_ai.response.model": "m-embed",
+              "gen_ai.usage.input_tokens": usage.prompt_tokens
+            }
+          })
         }
-      })
-    }))
+      }))
+  }
 
   it.effect("Anthropic messages", () =>
     Effect.gen(function*() {
@@ -1240,6 +1363,97 @@ describe("the official clients", () => {
         const { inputTokens, outputTokens } = usage as LlmUsage
         // The server does not let fixtures say what Ollama counts.
         if (folder !== ollamaFold) assert.deepStrictEqual([inputTokens, outputTokens], [12, 7])
+      }))
+  }
+
+  const chatParams = {
+    model: "m",
+    messages,
+    stream: true,
+    stream_options: { include_usage: true }
+  } satisfies OpenAI.ChatCompletionCreateParamsStreaming
+  const messageParams = {
+    model: "m",
+    max_tokens: 10,
+    messages,
+    stream: true
+  } satisfies Anthropic.MessageCreateParamsStreaming
+  const createChat = (server: LlmServer.LlmServer) =>
+    Effect.tryPromise(() => openAi(server).chat.completions.create(chatParams))
+  const createMessage = (server: LlmServer.LlmServer) =>
+    Effect.tryPromise(() => anthropic(server).messages.create(messageParams))
+
+  it.effect("the folds fit the spans of streams, piped and stored, and keep the type of the chunks", () =>
+    Effect.gen(function*() {
+      const { server } = yield* setUp
+      const chat: Stream.Stream<OpenAI.ChatCompletionChunk, unknown> = Stream.unwrap(
+        Effect.map(createChat(server), (chunks) => Stream.fromAsyncIterable(chunks, (error) => error))
+      )
+      const stored = withLlmStreamSpan({ ...openAiCall(chatParams), fold: openAiFold })
+      const piped: typeof chat = chat.pipe(withLlmStreamSpan({ ...openAiCall(chatParams), fold: openAiFold }))
+      const kept: typeof chat = stored(chat)
+      const first: typeof chat = withLlmStreamSpan(chat, { ...openAiCall(chatParams), fold: openAiFold })
+      for (const stream of [piped, kept, first]) {
+        const recorder = Recorder.make({ genAi: { convention: "latest", capture: "SPAN_ONLY" } })
+        yield* recorder.run(Stream.runDrain(stream))
+        const { attributes } = told(recorder)
+        assert.deepInclude(attributes, {
+          "gen_ai.request.stream": true,
+          "gen_ai.response.finish_reasons": ["stop"],
+          "gen_ai.usage.input_tokens": 12,
+          "gen_ai.usage.output_tokens": 7,
+          "openai.api.type": "chat_completions"
+        })
+        assert.deepStrictEqual(JSON.parse(String(attributes["gen_ai.output.messages"])), [
+          { role: "assistant", parts: [text("Hi there!")], finish_reason: "stop" }
+        ])
+      }
+    }))
+
+  it.effect("the folds fit the async iterables of the clients", () =>
+    Effect.gen(function*() {
+      const { server } = yield* setUp
+      const stored = traceAsyncIterable({ ...anthropicCall(messageParams), fold: anthropicFold })
+      const traced: Effect.Effect<AsyncIterable<Anthropic.MessageStreamEvent>, unknown> = stored(createMessage(server))
+      const recorder = latest()
+      const chunks = yield* recorder.run(Effect.flatMap(
+        traced,
+        (events) => Stream.runCollect(Stream.fromAsyncIterable(events, (error) => error))
+      ))
+      assert.isTrue(chunks.some((event) => event.type === "message_stop"))
+      assert.deepInclude(told(recorder).attributes, {
+        "gen_ai.request.stream": true,
+        "gen_ai.response.finish_reasons": ["end_turn"],
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 7
+      })
+    }))
+
+  // A stream as the SDK of AWS has it, which is not installed here.
+  const converse = { stream: Stream.toAsyncIterable(Stream.empty) }
+  const unawaited: ReadonlyArray<
+    readonly [name: string, run: (server: LlmServer.LlmServer) => Effect.Effect<object, unknown>]
+  > = [
+    ["withOpenAiSpan", (server) => createChat(server).pipe(withOpenAiSpan(chatParams))],
+    ["withAnthropicSpan", (server) => createMessage(server).pipe(withAnthropicSpan(messageParams))],
+    ["withBedrockSpan", () => Effect.succeed(converse).pipe(withBedrockSpan({ modelId: "m" }))]
+  ]
+  for (const [name, run] of unawaited) {
+    it.effect(`${name} hands out a stream as it is, and warns once that its span has ended before`, () =>
+      Effect.gen(function*() {
+        const { server } = yield* setUp
+        const logs: Array<unknown> = []
+        const logger = Logger.layer([Logger.make(({ message }) => logs.push(message))])
+        const recorder = latest()
+        for (let times = 0; times < 2; times++) {
+          const answer = yield* recorder.run(run(server)).pipe(Effect.provide(logger))
+          const stream = "stream" in answer ? answer.stream : answer
+          assert.isDefined(stream)
+          yield* Stream.runDrain(Stream.fromAsyncIterable(stream as AsyncIterable<unknown>, (error) => error))
+        }
+        assert.lengthOf(recorder.spans, 2)
+        assert.lengthOf(logs, 1)
+        assert.match(String(logs[0]), new RegExp(`^${name} .*traceAsyncIterable`))
       }))
   }
 })

@@ -1,9 +1,9 @@
 /**
- * Anthropic's messages, also as clouds serve them under the same semconv.
+ * Anthropic's messages, also as clouds serve them under the same names.
  *
  * @internal
  */
-import type { LlmCallOptions } from "../../GenAi.ts"
+import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
 import {
   blobPart,
@@ -22,8 +22,8 @@ import {
   uriPart
 } from "./parts.ts"
 import { defined, isList, read, readCount, readList, readNumber, readString, readStrings } from "./read.ts"
-import type { ProviderResponse, StreamedResponse } from "./stream.ts"
-import { type Apart, inclusiveUsage, type ReportedUsage } from "./usage.ts"
+import type { StreamedResponse } from "./stream.ts"
+import { type Apart, type ReportedUsage, tokensOf } from "./usage.ts"
 
 /** @internal */
 export const call = (params: unknown): LlmCallOptions => {
@@ -44,14 +44,11 @@ export const call = (params: unknown): LlmCallOptions => {
       stream: read(params, "stream") === true
     },
     hasTools: tools.length > 0,
-    systemInstructions: system == null ? undefined : () => systemText(system),
+    systemInstructions: system == null ? undefined : () => contentParts(system),
     input: () => readList(params, "messages").map(message),
     toolDefinitions: tools.length === 0 ? undefined : () => tools.map(toolDefinition)
   }
 }
-
-const systemText = (system: unknown): string =>
-  typeof system === "string" ? system : readList(system).map((block) => readString(block, "text") ?? "").join("\n")
 
 const toolDefinition = (tool: unknown): ToolDefinition => {
   const type = readString(tool, "type") ?? "custom"
@@ -122,16 +119,21 @@ const usageOf = (usage: unknown): ReportedUsage => ({
 /** Anthropic counts what is read from a cache and written to it beside its input. */
 const apart: Apart = { cache: true }
 
+/** Whether a block is a summary that has taken the place of what was said before it. */
+const isCompaction = (block: unknown): boolean => readString(block, "type") === "compaction"
+
 /** @internal */
-export const response = (value: unknown): ProviderResponse => {
+export const response = (value: unknown): LlmResponse => {
   const reason = readString(value, "stop_reason")
+  const content = read(value, "content")
   return defined({
     id: readString(value, "id"),
     model: readString(value, "model"),
     finishReasons: finishReasonsOf([reason]),
-    usage: inclusiveUsage(usageOf(read(value, "usage")), apart),
-    output: isList(read(value, "content"))
-      ? () => [outputMessageOf(readString(value, "role"), contentParts(read(value, "content")), reason)]
+    ...tokensOf(usageOf(read(value, "usage")), apart),
+    compacted: readList(content).some(isCompaction) || undefined,
+    output: isList(content)
+      ? () => [outputMessageOf(readString(value, "role"), contentParts(content), reason)]
       : undefined
   })
 }
@@ -160,6 +162,7 @@ export const step = (state: StreamedResponse, event: unknown): void => {
 }
 
 const blockStart = (state: StreamedResponse, index: number, start: unknown): void => {
+  if (isCompaction(start)) state.compacted = true
   const message = state.message(0)
   if (message === undefined) return
   const type = readString(start, "type")
@@ -196,6 +199,9 @@ const blockDelta = (state: StreamedResponse, index: number, delta: unknown): voi
       break
     case "input_json_delta":
       message.part("tool_call", index).text += readString(delta, "partial_json") ?? ""
+      break
+    case "compaction_delta":
+      message.put([{ type: "compaction", content: readString(delta, "content") ?? "" }], index)
       break
   }
 }

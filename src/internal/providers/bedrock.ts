@@ -3,9 +3,8 @@
  *
  * @internal
  */
-import type { LlmCallOptions } from "../../GenAi.ts"
+import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
-import * as semconv from "../semconv.ts"
 import {
   blobPart,
   finishReasonsOf,
@@ -22,8 +21,8 @@ import {
   uriPart
 } from "./parts.ts"
 import { defined, read, readCount, readList, readNumber, readString, readStrings, readTag } from "./read.ts"
-import type { ProviderResponse, StreamedResponse } from "./stream.ts"
-import { type Apart, inclusiveUsage, type ReportedUsage } from "./usage.ts"
+import type { StreamedResponse } from "./stream.ts"
+import { type Apart, type ReportedUsage, tokensOf } from "./usage.ts"
 
 /** @internal */
 export const call = (params: unknown): LlmCallOptions => {
@@ -33,6 +32,7 @@ export const call = (params: unknown): LlmCallOptions => {
   const more = read(input, "additionalModelRequestFields")
   const system = readList(input, "system")
   const tools = readList(input, "toolConfig", "tools")
+  const guardrailId = readString(input, "guardrailConfig", "guardrailIdentifier")
   return {
     provider: "aws.bedrock",
     operation: "chat",
@@ -45,12 +45,10 @@ export const call = (params: unknown): LlmCallOptions => {
       stopSequences: readStrings(config, "stopSequences")
     },
     hasTools: tools.length > 0,
-    systemInstructions: system.length === 0
-      ? undefined
-      : () => blocks(system).map((part) => readString(part, "content") ?? "").join("\n"),
+    systemInstructions: system.length === 0 ? undefined : () => blocks(system),
     input: () => readList(input, "messages").map(message),
     toolDefinitions: tools.length === 0 ? undefined : () => tools.flatMap(toolDefinition),
-    attributes: { [semconv.AWS_BEDROCK_GUARDRAIL_ID]: readString(input, "guardrailConfig", "guardrailIdentifier") }
+    awsBedrock: guardrailId === undefined ? undefined : { guardrailId }
   }
 }
 
@@ -147,13 +145,13 @@ const apart: Apart = { cache: true }
 const modelOf = (value: unknown): string | undefined => readString(value, "trace", "promptRouter", "invokedModelId")
 
 /** @internal */
-export const response = (value: unknown): ProviderResponse => {
+export const response = (value: unknown): LlmResponse => {
   const reason = readString(value, "stopReason")
   const message = read(value, "output", "message")
   return defined({
     model: modelOf(value),
     finishReasons: finishReasonsOf([reason]),
-    usage: inclusiveUsage(usageOf(read(value, "usage")), apart),
+    ...tokensOf(usageOf(read(value, "usage")), apart),
     output: message === undefined
       ? undefined
       : () => [outputMessageOf(readString(message, "role"), blocks(read(message, "content")), reason)]

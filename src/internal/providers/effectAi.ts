@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type { LlmCallOptions } from "../../GenAi.ts"
+import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
 import {
   blobPart,
@@ -21,8 +21,8 @@ import {
   uriPart
 } from "./parts.ts"
 import { defined, isList, isRecord, read, readCount, readList, readString } from "./read.ts"
-import type { ProviderResponse, StreamedResponse } from "./stream.ts"
-import { inclusiveUsage, type ReportedUsage } from "./usage.ts"
+import type { StreamedResponse } from "./stream.ts"
+import { type ReportedUsage, tokensOf } from "./usage.ts"
 
 /** @internal */
 export const call = (params: unknown): LlmCallOptions => {
@@ -145,7 +145,7 @@ const contentOf = (value: unknown): ReadonlyArray<unknown> =>
   isList(value) ? readList(value) : readList(value, "content")
 
 /** @internal */
-export const response = (value: unknown): ProviderResponse => {
+export const response = (value: unknown): LlmResponse => {
   const content = contentOf(value)
   const metadata = content.find((part) => readString(part, "type") === "response-metadata")
   const finish = content.find((part) => readString(part, "type") === "finish")
@@ -154,7 +154,7 @@ export const response = (value: unknown): ProviderResponse => {
     id: readString(metadata, "id"),
     model: readString(metadata, "modelId"),
     finishReasons: finishReasonsOf([reason]),
-    usage: inclusiveUsage(usageOf(read(finish, "usage"))),
+    ...tokensOf(usageOf(read(finish, "usage"))),
     output: content.length === 0
       ? undefined
       : () => [outputMessageOf("assistant", content.filter(isAnswer).map(part), reason)]

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type { LlmCallOptions } from "../../GenAi.ts"
+import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
 import {
   blobPart,
@@ -21,8 +21,8 @@ import {
   uriPart
 } from "./parts.ts"
 import { defined, isList, read, readCount, readList, readNumber, readString, readStrings, readTag } from "./read.ts"
-import type { ProviderResponse, StreamedResponse } from "./stream.ts"
-import { type Apart, inclusiveUsage, type ReportedUsage } from "./usage.ts"
+import type { StreamedResponse } from "./stream.ts"
+import { type Apart, byModality, type ReportedUsage, tokensOf } from "./usage.ts"
 
 /** @internal */
 export const call = (params: unknown): LlmCallOptions => {
@@ -49,7 +49,7 @@ export const call = (params: unknown): LlmCallOptions => {
       reasoningLevel: readString(config, "thinkingConfig", "thinkingLevel")
     },
     hasTools: tools.length > 0,
-    systemInstructions: system == null ? undefined : () => systemText(system),
+    systemInstructions: system == null ? undefined : () => partsOf(system),
     input: () => inputOf(read(params, "contents")),
     toolDefinitions: tools.length === 0 ? undefined : () => tools.flatMap(toolDefinitions)
   }
@@ -62,9 +62,6 @@ const outputTypeOf = (config: unknown): string | undefined => {
   const mimeType = readString(config, "responseMimeType")
   return mimeType === "application/json" ? "json" : mimeType === "text/plain" ? "text" : undefined
 }
-
-const systemText = (system: unknown): string =>
-  partsOf(system).map((part) => readString(part, "content") ?? "").join("\n")
 
 const toolDefinitions = (tool: unknown): ReadonlyArray<ToolDefinition> => {
   const functions = readList(tool, "functionDeclarations")
@@ -129,21 +126,31 @@ const usageOf = (usage: unknown): ReportedUsage => {
     outputTokens: readCount(usage, "candidatesTokenCount"),
     cacheReadInputTokens: readCount(usage, "cachedContentTokenCount"),
     reasoningOutputTokens: readCount(usage, "thoughtsTokenCount"),
-    total: readCount(usage, "totalTokenCount")
+    total: readCount(usage, "totalTokenCount"),
+    byModality: byModality((modality) => ({
+      inputTokens: countOf(usage, modality, "promptTokensDetails", "toolUsePromptTokensDetails"),
+      outputTokens: countOf(usage, modality, "candidatesTokensDetails"),
+      cacheReadInputTokens: countOf(usage, modality, "cacheTokensDetails")
+    }))
   }
 }
+
+const countOf = (usage: unknown, modality: string, ...keys: ReadonlyArray<string>): number =>
+  keys.flatMap((key) => readList(usage, key))
+    .filter((count) => readString(count, "modality") === modality.toUpperCase())
+    .reduce((sum: number, count) => sum + (readCount(count, "tokenCount") ?? 0), 0)
 
 /** Google counts thoughts beside the candidates. */
 const apart: Apart = { reasoning: true }
 
 /** @internal */
-export const response = (value: unknown): ProviderResponse => {
+export const response = (value: unknown): LlmResponse => {
   const candidates = readList(value, "candidates")
   return defined({
     id: readString(value, "responseId"),
     model: readString(value, "modelVersion"),
     finishReasons: finishReasonsOf(candidates.map((candidate) => readString(candidate, "finishReason"))),
-    usage: inclusiveUsage(usageOf(read(value, "usageMetadata")), apart),
+    ...tokensOf(usageOf(read(value, "usageMetadata")), apart),
     output: candidates.length === 0
       ? undefined
       : () =>

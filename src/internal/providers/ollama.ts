@@ -3,9 +3,9 @@
  *
  * @internal
  */
-import type { LlmCallOptions } from "../../GenAi.ts"
+import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
-import * as semconv from "../semconv.ts"
+import { embeddingsCall } from "./embeddings.ts"
 import {
   blobPart,
   finishReasonsOf,
@@ -17,29 +17,20 @@ import {
   toolResponsePart
 } from "./parts.ts"
 import { defined, read, readCount, readList, readNumber, readString, readStrings } from "./read.ts"
-import type { ProviderResponse, StreamedResponse } from "./stream.ts"
-import { inclusiveUsage, type ReportedUsage } from "./usage.ts"
+import type { StreamedResponse } from "./stream.ts"
+import { type ReportedUsage, tokensOf } from "./usage.ts"
 
 /** @internal */
 export const call = (params: unknown, operation: string | undefined): LlmCallOptions => {
-  const model = readString(params, "model") ?? "unknown"
+  if (operation === "embeddings" || read(params, "input") !== undefined) return embeddingsCall("ollama", params)
   const options = read(params, "options")
-  if (operation === "embeddings" || read(params, "input") !== undefined) {
-    return {
-      provider: "ollama",
-      operation: "embeddings",
-      name: `embeddings ${model}`,
-      request: { model },
-      attributes: { [semconv.GEN_AI_EMBEDDINGS_DIMENSION_COUNT]: readCount(params, "dimensions") }
-    }
-  }
   const tools = readList(params, "tools")
   const isChat = read(params, "prompt") === undefined
   return {
     provider: "ollama",
     operation: isChat ? "chat" : "text_completion",
     request: {
-      model,
+      model: readString(params, "model") ?? "unknown",
       temperature: readNumber(options, "temperature"),
       maxTokens: readCount(options, "num_predict"),
       topP: readNumber(options, "top_p"),
@@ -92,14 +83,14 @@ const usageOf = (value: unknown): ReportedUsage => ({
 })
 
 /** @internal */
-export const response = (value: unknown): ProviderResponse => {
+export const response = (value: unknown): LlmResponse => {
   const reason = readString(value, "done_reason")
   const message = read(value, "message")
   const text = read(value, "response")
   return defined({
     model: readString(value, "model"),
     finishReasons: finishReasonsOf([reason]),
-    usage: inclusiveUsage(usageOf(value)),
+    ...tokensOf(usageOf(value)),
     output: message === undefined && text === undefined
       ? undefined
       : () => [

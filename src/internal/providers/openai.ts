@@ -1,12 +1,12 @@
 /**
  * OpenAI's chat completions, completions, responses and embeddings, and what
- * other providers answer under the same semconv.
+ * other providers answer under the same names.
  *
  * @internal
  */
-import type { LlmCallOptions } from "../../GenAi.ts"
+import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, OutputMessage, ToolDefinition } from "../../GenAiContent.ts"
-import * as semconv from "../semconv.ts"
+import { embeddingsCall } from "./embeddings.ts"
 import {
   blobPart,
   filePart,
@@ -35,8 +35,8 @@ import {
   readString,
   readStrings
 } from "./read.ts"
-import type { ProviderResponse, StreamedResponse } from "./stream.ts"
-import { inclusiveUsage, type ReportedUsage } from "./usage.ts"
+import type { StreamedResponse } from "./stream.ts"
+import { byModality, type ReportedUsage, tokensOf } from "./usage.ts"
 
 // -----------------------------------------------------------------------------
 // Requests
@@ -69,32 +69,13 @@ const OPERATIONS: Readonly<Record<Api, string>> = {
 /** @internal */
 export const call = (params: unknown, operation: string | undefined): LlmCallOptions => {
   const api = apiOf(params, operation)
-  const model = readString(params, "model") ?? "unknown"
-  const tier = readString(params, "service_tier")
-  const isChat = api === "chat_completions" || api === "responses"
-  const attributes = {
-    [semconv.OPENAI_API_TYPE]: isChat ? api : undefined,
-    [semconv.OPENAI_REQUEST_SERVICE_TIER]: tier === "auto" ? undefined : tier,
-    [semconv.GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID]: readString(params, "previous_response_id")
-  }
-  if (api === "embeddings") {
-    return {
-      provider: "openai",
-      operation: "embeddings",
-      name: `embeddings ${model}`,
-      request: { model },
-      attributes: {
-        [semconv.GEN_AI_REQUEST_ENCODING_FORMATS]: readStrings(params, "encoding_format"),
-        [semconv.GEN_AI_EMBEDDINGS_DIMENSION_COUNT]: readCount(params, "dimensions")
-      }
-    }
-  }
+  if (api === "embeddings") return embeddingsCall("openai", params)
   const tools = [...readList(params, "tools"), ...readList(params, "functions")]
   return {
     provider: "openai",
     operation: OPERATIONS[api],
     request: {
-      model,
+      model: readString(params, "model") ?? "unknown",
       temperature: readNumber(params, "temperature"),
       maxTokens: readCount(params, "max_completion_tokens") ?? readCount(params, "max_tokens") ??
         readCount(params, "max_output_tokens"),
@@ -108,6 +89,7 @@ export const call = (params: unknown, operation: string | undefined): LlmCallOpt
       choiceCount: readCount(params, "n"),
       outputType: outputTypeOf(params),
       reasoningLevel: readString(params, "reasoning_effort") ?? readString(params, "reasoning", "effort"),
+      previousResponseId: readString(params, "previous_response_id"),
       stream: read(params, "stream") === true
     },
     conversationId: readString(params, "conversation") ?? readString(params, "conversation", "id"),
@@ -115,7 +97,10 @@ export const call = (params: unknown, operation: string | undefined): LlmCallOpt
     input: () => inputOf(api, params),
     systemInstructions: readString(params, "instructions"),
     toolDefinitions: tools.length === 0 ? undefined : () => tools.map(toolDefinition),
-    attributes
+    openai: {
+      apiType: api === "completions" ? undefined : api,
+      serviceTier: readString(params, "service_tier")
+    }
   }
 }
 
@@ -314,7 +299,11 @@ const usageOf = (usage: unknown): ReportedUsage => {
     cacheReadInputTokens: readCount(inputDetails, "cached_tokens") ?? readCount(usage, "prompt_cache_hit_tokens"),
     cacheWriteInputTokens: readCount(inputDetails, "cache_write_tokens"),
     reasoningOutputTokens: readCount(outputDetails, "reasoning_tokens"),
-    total: readCount(usage, "total_tokens")
+    total: readCount(usage, "total_tokens"),
+    byModality: byModality((modality) => ({
+      inputTokens: readCount(inputDetails, `${modality}_tokens`),
+      outputTokens: readCount(outputDetails, `${modality}_tokens`)
+    }))
   }
 }
 
@@ -351,7 +340,7 @@ const outputOf = (value: unknown): ReadonlyArray<OutputMessage> =>
     })
 
 /** @internal */
-export const response = (value: unknown): ProviderResponse => {
+export const response = (value: unknown): LlmResponse => {
   const isResponse = isList(read(value, "output"))
   const hasOutput = isResponse || isList(read(value, "choices"))
   return defined({
@@ -362,18 +351,22 @@ export const response = (value: unknown): ProviderResponse => {
         ? [responseReason(value)]
         : readList(value, "choices").map((choice) => readString(choice, "finish_reason"))
     ),
-    usage: inclusiveUsage(usageOf(read(value, "usage"))),
-    attributes: responseAttributes(value),
+    ...tokensOf(usageOf(read(value, "usage"))),
+    compacted: readList(value, "output").some(isCompaction) || undefined,
+    openai: openAiOf(value),
     output: hasOutput ? () => outputOf(value) : undefined
   })
 }
 
-const responseAttributes = (value: unknown): Readonly<Record<string, string | undefined>> | undefined => {
-  const attributes = defined({
-    [semconv.OPENAI_RESPONSE_SERVICE_TIER]: readString(value, "service_tier"),
-    [semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT]: readString(value, "system_fingerprint")
+/** Whether an item is a summary that has taken the place of what was said before it. */
+const isCompaction = (item: unknown): boolean => readString(item, "type") === "compaction"
+
+const openAiOf = (value: unknown): LlmResponse["openai"] => {
+  const openai = defined({
+    serviceTier: readString(value, "service_tier"),
+    systemFingerprint: readString(value, "system_fingerprint")
   })
-  return Object.keys(attributes).length === 0 ? undefined : attributes
+  return Object.keys(openai).length === 0 ? undefined : openai
 }
 
 // -----------------------------------------------------------------------------
@@ -392,7 +385,8 @@ export const step = (state: StreamedResponse, chunk: unknown): void => {
 
 const chatChunk = (state: StreamedResponse, chunk: unknown): void => {
   state.identify(readString(chunk, "id"), readString(chunk, "model"))
-  for (const [key, value] of Object.entries(responseAttributes(chunk) ?? {})) state.attribute(key, value)
+  const openai = openAiOf(chunk)
+  if (openai !== undefined) state.openai = { ...state.openai, ...openai }
   state.report(usageOf(read(chunk, "usage")))
   for (const choice of readList(chunk, "choices")) {
     const index = readCount(choice, "index") ?? 0
@@ -429,6 +423,8 @@ const responseEvent = (state: StreamedResponse, type: string, event: unknown): v
     }
     return
   }
+  const item = read(event, "item")
+  if (isCompaction(item)) state.compacted = true
   const message = state.message(0)
   if (message === undefined) return
   const key = readCount(event, "output_index") ?? 0
@@ -447,13 +443,12 @@ const responseEvent = (state: StreamedResponse, type: string, event: unknown): v
       message.part("tool_call", key).text += delta
       break
     case "response.output_item.added": {
-      const item = read(event, "item")
       const called = readString(item, "call_id")
       if (called !== undefined) message.part("tool_call", key, called, readString(item, "name"))
       break
     }
     case "response.output_item.done":
-      message.put(itemParts(read(event, "item")), key)
+      message.put(itemParts(item), key)
       break
   }
 }

@@ -145,10 +145,8 @@ const FINISH_REASONS: ReadonlyMap<string, string> = new Map(
 /**
  * The convention's word for why a message ends, which is the provider's where
  * it has none. A message whose generation did not end has failed.
- *
- * @internal
  */
-export const finishReasonOf = (reason: string | undefined): string =>
+const finishReasonOf = (reason: string | undefined): string =>
   reason === undefined ? "error" : FINISH_REASONS.get(reason.toLowerCase()) ?? reason
 
 /**

@@ -2,7 +2,7 @@ import type { GenAiProvider, ServerAddress } from "../../GenAi.ts"
 
 const PORTS: Readonly<Record<string, number>> = { "http:": 80, "https:": 443 }
 
-/** The server that a base URL semconv. Credentials, path and query are nobody's business. */
+/** The server that a base URL names. Credentials, path and query are nobody's business. */
 export const serverOf = (baseUrl: string | URL): ServerAddress | undefined => {
   const text = String(baseUrl)
   if (text.startsWith("/")) return undefined

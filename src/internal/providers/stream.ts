@@ -2,12 +2,7 @@ import type { LlmResponse } from "../../GenAi.ts"
 import type { MessagePart } from "../../GenAiContent.ts"
 import { finishReasonsOf, outputMessageOf, reasoningPart, serverToolCallPart, textPart, toolCallPart } from "./parts.ts"
 import { defined, parseJson } from "./read.ts"
-import { type Apart, inclusiveUsage, laterUsage, type ReportedUsage } from "./usage.ts"
-
-/** A response with what only its provider tells of it. */
-export interface ProviderResponse extends LlmResponse {
-  readonly attributes?: Readonly<Record<string, unknown>> | undefined
-}
+import { type Apart, laterUsage, type ReportedUsage, tokensOf } from "./usage.ts"
 
 // OpenAI's limit. What a stream says of choices beyond it is not kept, so that no stream can make the state grow.
 const MAX_CHOICES = 128
@@ -95,13 +90,14 @@ class StreamedMessage {
  */
 export class StreamedResponse {
   /** The answer as one response, where the last event of a stream repeats it all. */
-  whole: ProviderResponse | undefined = undefined
+  whole: LlmResponse | undefined = undefined
+  openai: LlmResponse["openai"] = undefined
+  compacted: true | undefined = undefined
   readonly content: boolean
   private id: string | undefined = undefined
   private model: string | undefined = undefined
   private readonly reasons: Array<string | undefined> = []
   private readonly messages: Array<StreamedMessage> = []
-  private attributes: Record<string, unknown> | undefined = undefined
   private reported: ReportedUsage = {}
   private apart: Apart | undefined = undefined
 
@@ -112,10 +108,6 @@ export class StreamedResponse {
   identify(id: string | undefined, model: string | undefined): void {
     this.id ??= id
     this.model ??= model
-  }
-
-  attribute(key: string, value: string | undefined): void {
-    if (value !== undefined) this.attributes = { ...this.attributes, [key]: value }
   }
 
   /** Takes the counts of an event; what it leaves out stays as it was. */
@@ -137,14 +129,15 @@ export class StreamedResponse {
     return this.messages[index]
   }
 
-  toResponse(): ProviderResponse {
+  toResponse(): LlmResponse {
     if (this.whole !== undefined) return this.whole
     return defined({
       id: this.id,
       model: this.model,
       finishReasons: finishReasonsOf(this.reasons),
-      usage: inclusiveUsage(this.reported, this.apart),
-      attributes: this.attributes,
+      ...tokensOf(this.reported, this.apart),
+      compacted: this.compacted,
+      openai: this.openai,
       output: this.messages.length === 0
         ? undefined
         : () =>

@@ -1,10 +1,11 @@
-import type { LlmUsage } from "../../GenAi.ts"
+import type { LlmResponse, LlmUsage, ModalityUsage, UsageByModality } from "../../GenAi.ts"
 import { defined, readCount } from "./read.ts"
 
 /** Token counts as a provider reports them. */
 export interface ReportedUsage extends LlmUsage {
   /** Input and output together. */
   readonly total?: number | undefined
+  readonly byModality?: UsageByModality | undefined
 }
 
 /** @internal */
@@ -36,14 +37,31 @@ export interface Apart {
 }
 
 /**
+ * What a response tells of its tokens.
+ *
+ * @internal
+ */
+export const tokensOf = (
+  reported: ReportedUsage,
+  apart?: Apart | undefined
+): Pick<LlmResponse, "usage" | "usageByModality"> => {
+  const usage = inclusiveUsage(reported, apart)
+  const parts = reported.byModality
+  const usageByModality = parts && byModality((modality) => ({
+    inputTokens: within(parts[modality]?.inputTokens, usage?.inputTokens),
+    outputTokens: within(parts[modality]?.outputTokens, usage?.outputTokens),
+    cacheReadInputTokens: within(parts[modality]?.cacheReadInputTokens, usage?.cacheReadInputTokens)
+  }))
+  return { usage, usageByModality }
+}
+
+/**
  * Makes totals that include their parts. Where the provider reports input and
  * output together and what is known of it does not add up to that, but the other
  * way of counting does, then that is how it counts: xAI reports reasoning beside
  * the output under OpenAI's names, Vertex AI has reported it either way.
- *
- * @internal
  */
-export const inclusiveUsage = (reported: ReportedUsage, apart: Apart = {}): LlmUsage | undefined => {
+const inclusiveUsage = (reported: ReportedUsage, apart: Apart = {}): LlmUsage | undefined => {
   const { inputTokens: input, total } = reported
   // What is counted beside nothing is counted beside zero: some APIs leave zeros out.
   const output = reported.outputTokens ??
@@ -66,11 +84,29 @@ const either = (total: number | undefined, parts: number, apart: boolean): Reado
   return apart ? [total + parts, total] : [total, total + parts]
 }
 
+type Modality = keyof UsageByModality
+
+/**
+ * Tokens by modality. One that was not used is not worth a number: OpenAI counts
+ * zero tokens of audio in every chat.
+ *
+ * @internal
+ */
+export const byModality = (countsOf: (modality: Modality) => ModalityUsage): UsageByModality | undefined => {
+  const usage: { [M in Modality]?: ModalityUsage } = {}
+  for (const modality of ["text", "image", "audio"] as const) {
+    const counts = Object.entries(countsOf(modality)).filter(([, count]) => count !== undefined && count > 0)
+    if (counts.length > 0) usage[modality] = Object.fromEntries(counts)
+  }
+  return Object.keys(usage).length === 0 ? undefined : usage
+}
+
 /** The counts of two events of a stream, each of them of all there was so far. They only grow. */
 export const laterUsage = (earlier: ReportedUsage, later: ReportedUsage): ReportedUsage => {
-  const merged: Record<string, number | undefined> = { ...earlier }
-  for (const [key, count] of Object.entries(later) as Array<[string, number | undefined]>) {
-    if (count !== undefined) merged[key] = Math.max(merged[key] ?? 0, count)
+  const { byModality = earlier.byModality, ...counts } = later
+  const merged: Record<string, unknown> = { ...earlier, byModality }
+  for (const [key, count] of Object.entries(counts)) {
+    if (count !== undefined) merged[key] = Math.max(earlier[key as keyof typeof counts] ?? 0, count)
   }
   return merged
 }
