@@ -14,7 +14,7 @@ export const setAttribute = (span: Tracer.Span, key: string, value: unknown): vo
 }
 
 /** Writes a record of attributes, skipping those without a value. */
-export const setAttributes = (span: Tracer.Span, attributes: Readonly<Record<string, unknown>> | undefined): void => {
+const setAttributes = (span: Tracer.Span, attributes: Readonly<Record<string, unknown>> | undefined): void => {
   if (attributes === undefined) return
   for (const key of Object.keys(attributes)) setAttribute(span, key, attributes[key])
 }

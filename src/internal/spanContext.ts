@@ -30,13 +30,11 @@ export interface SpanContextLike {
 // `@effect/opentelemetry` looks these two up on a remote parent. Spelling the
 // keys out keeps its OpenTelemetry imports out of the package's root.
 
-/** @internal */
-export const OtelTraceFlags = Context.Service<"OtelTraceFlags", number>(
+const OtelTraceFlags = Context.Service<"OtelTraceFlags", number>(
   "@effect/opentelemetry/Tracer/OtelTraceFlags"
 )
 
-/** @internal */
-export const OtelTraceState = Context.Service<"OtelTraceState", TraceStateLike>(
+const OtelTraceState = Context.Service<"OtelTraceState", TraceStateLike>(
   "@effect/opentelemetry/Tracer/OtelTraceState"
 )
 

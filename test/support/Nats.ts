@@ -54,7 +54,7 @@ export const locate: Effect.Effect<Option.Option<Source>> = Effect.gen(function*
 })
 
 /** A connection to the server at `url`, drained when the scope closes. */
-export const connect = (url: string): Effect.Effect<NatsConnection, NatsUnavailable, Scope.Scope> =>
+const connect = (url: string): Effect.Effect<NatsConnection, NatsUnavailable, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: () => connectNats({ servers: url, name: "loom-tracing" }),
@@ -65,10 +65,10 @@ export const connect = (url: string): Effect.Effect<NatsConnection, NatsUnavaila
   )
 
 /** The address of the source's server, which is started if need be and then stopped when the scope closes. */
-export const serve = (source: Source): Effect.Effect<string, NatsUnavailable, Scope.Scope> =>
+const serve = (source: Source): Effect.Effect<string, NatsUnavailable, Scope.Scope> =>
   source._tag === "Url" ? Effect.succeed(source.url) : startServer(source.path)
 
-export const make: Effect.Effect<Nats["Service"], NatsUnavailable, Scope.Scope> = Effect.gen(function*() {
+const make: Effect.Effect<Nats["Service"], NatsUnavailable, Scope.Scope> = Effect.gen(function*() {
   const source = yield* locate
   if (Option.isNone(source)) {
     return yield* new NatsUnavailable({ message: `there is no NATS server: ${howToGetOne}` })

@@ -11,14 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import * as OtlpDecoder from "./OtlpDecoder.ts"
 
-export type {
-  AttributeValue,
-  ReceivedEvent,
-  ReceivedLink,
-  ReceivedMetric,
-  ReceivedPoint,
-  ReceivedSpan
-} from "./OtlpDecoder.ts"
+export type { ReceivedMetric, ReceivedSpan } from "./OtlpDecoder.ts"
 
 /** How the receiver answers one request. */
 export type Reply = Data.TaggedEnum<{
