@@ -5,16 +5,10 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
-import { normalizeObject } from "./GenAiContent.ts"
-import { toolDuration } from "./GenAiMetrics.ts"
-import { addStart, CurrentTool, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
-import * as semconv from "./internal/semconv.ts"
-import type { Attributes } from "./internal/startAttributes.ts"
+import { type OpenString, withGenAiSpan } from "./internal/genAi.ts"
+import { ToolSpan } from "./internal/toolSpan.ts"
 
 /**
  * The options of {@link withToolSpan}.
@@ -32,57 +26,6 @@ export interface ToolSpanOptions<A> {
   /** The result of the tool, recorded only when content is captured. */
   readonly result?: ((value: A) => unknown) | undefined
   readonly attributes?: Readonly<Record<string, unknown>> | undefined
-}
-
-class ToolSpan<A, E> extends GenAiSpan<A, E> {
-  readonly name: string
-  private readonly options: ToolSpanOptions<A>
-
-  constructor(fiber: Fiber.Fiber<unknown, unknown>, options: ToolSpanOptions<A>) {
-    super(fiber, "execute_tool", "internal")
-    this.options = options
-    this.name = `execute_tool ${options.name}`
-    this.start[semconv.GEN_AI_TOOL_NAME] = options.name
-    addStart(this.start, semconv.GEN_AI_TOOL_TYPE, options.type)
-    this.annotations = Context.make(CurrentTool, options.name)
-    if (this.session.run !== undefined) this.session.run.toolCalls++
-  }
-
-  protected writeStart(): void {
-    this.set(semconv.GEN_AI_TOOL_CALL_ID, this.options.callId)
-    this.set(semconv.GEN_AI_TOOL_DESCRIPTION, this.options.description)
-    this.setSession()
-    this.setAll(this.options.attributes)
-  }
-
-  protected override captureStart(): Effect.Effect<void> | undefined {
-    return this.capture(
-      "tool_arguments",
-      semconv.GEN_AI_TOOL_CALL_ARGUMENTS,
-      this.options.arguments,
-      normalizeObject("input")
-    )
-  }
-
-  protected override captureEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    const { result } = this.options
-    if (result === undefined || exit._tag === "Failure") return undefined
-    return this.capture(
-      "tool_result",
-      semconv.GEN_AI_TOOL_CALL_RESULT,
-      () => result(exit.value),
-      normalizeObject("output"),
-      result
-    )
-  }
-
-  protected override measure(seconds: number, error: string | undefined): void {
-    const attributes: Attributes = { [semconv.GEN_AI_TOOL_NAME]: this.options.name }
-    addStart(attributes, semconv.GEN_AI_TOOL_TYPE, this.options.type)
-    addStart(attributes, semconv.GEN_AI_AGENT_NAME, this.session.agentName)
-    addStart(attributes, semconv.ERROR_TYPE, error)
-    toolDuration.record(seconds, attributes, this.context)
-  }
 }
 
 /**

@@ -210,6 +210,7 @@ describe("the pipeline example", () => {
           .attributes
       const port = Number(new URL(server.url).port)
       assert.deepStrictEqual(attributesOf("llm.call", "gen_ai.response.id", "response_0_call"), {
+        "gen_ai.agent.name": "shipping-agent",
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.system": "openai",
@@ -230,6 +231,7 @@ describe("the pipeline example", () => {
         "server.port": port
       })
       assert.deepStrictEqual(attributesOf("llm.tool_continuation", "gen_ai.provider.name", "anthropic"), {
+        "gen_ai.agent.name": "refunds-agent",
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "anthropic",
         "gen_ai.system": "anthropic",
@@ -252,6 +254,7 @@ describe("the pipeline example", () => {
         "server.port": port
       })
       assert.deepStrictEqual(attributesOf("execute_tool lookup_order", "gen_ai.tool.call.id", "call_2"), {
+        "gen_ai.agent.name": "refunds-agent",
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": "lookup_order",
         "gen_ai.tool.type": "function",

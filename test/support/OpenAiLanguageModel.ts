@@ -4,7 +4,7 @@
  */
 import { Effect, Layer, Stream } from "effect"
 import { AiError, EmbeddingModel, LanguageModel, type Prompt, type Response, Telemetry, Tool } from "effect/ai"
-import OpenAI from "openai"
+import { APIError, type OpenAI } from "openai"
 
 export interface Config {
   readonly client: OpenAI
@@ -16,7 +16,7 @@ const failWith = (method: string) => (cause: unknown) =>
   AiError.make({
     module: "OpenAiLanguageModel",
     method,
-    reason: cause instanceof OpenAI.APIError && cause.status !== undefined
+    reason: cause instanceof APIError && cause.status !== undefined
       ? AiError.reasonFromHttpStatus({ status: cause.status, description: cause.message })
       : new AiError.UnknownError({ description: String(cause) })
   })
