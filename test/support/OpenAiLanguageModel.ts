@@ -150,7 +150,7 @@ async function* toStreamParts(
   yield finish(reason, usage)
 }
 
-export const make = (config: Config): Effect.Effect<LanguageModel.LanguageModel> =>
+const make = (config: Config): Effect.Effect<LanguageModel.LanguageModel> =>
   LanguageModel.make({
     generateText: (options) =>
       Effect.tryPromise({
