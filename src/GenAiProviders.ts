@@ -26,7 +26,7 @@ import * as ollama from "./internal/providers/ollama.ts"
 import * as openAi from "./internal/providers/openai.ts"
 import { defined, read, readString } from "./internal/providers/read.ts"
 import { providerAt, serverOf } from "./internal/providers/server.ts"
-import { StreamedResponse } from "./internal/providers/stream.ts"
+import { StreamedResponse as State } from "./internal/providers/stream.ts"
 import * as usage from "./internal/providers/usage.ts"
 
 // =============================================================================
@@ -48,7 +48,14 @@ export interface ProviderCallOptions extends Partial<Omit<LlmCallOptions, "reque
   readonly client?: object | undefined
 }
 
-export type { StreamedResponse }
+/**
+ * What a fold knows of a streamed response. Without content it does not grow
+ * with the stream.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type StreamedResponse = State
 
 /**
  * The request of OpenAI's SDK for chat completions, responses, completions or
@@ -250,7 +257,7 @@ const makeWarnOfStream = (name: string) => {
 const makeFold = (
   step: (state: StreamedResponse, chunk: unknown) => void
 ): LlmStreamFold<unknown, StreamedResponse> => ({
-  initial: ({ content }) => new StreamedResponse(content),
+  initial: ({ content }) => new State(content),
   step: (state, chunk) => {
     step(state, chunk)
     return state

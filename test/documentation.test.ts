@@ -52,3 +52,26 @@ describe("the examples of the documentation", () => {
     })
   }
 })
+
+describe("every public name", () => {
+  /** The names that a module exports to users: those that the root passes on, or all of a module that it does not. */
+  const publicNames = (module: string): ReadonlyArray<string> => {
+    const blocks = [...Examples.source("index.ts").matchAll(/export (?:type )?\{([^}]*)\} from "\.\/(\w+)\.ts"/g)]
+      .filter(([, , from]) => from === module)
+    const names = blocks.flatMap(([, list]) => list.split(",").map((name) => name.trim()).filter((name) => name !== ""))
+    return blocks.length > 0 ? names : Examples.exportsOf(`${module}.ts`)
+  }
+
+  for (const module of Examples.modules) {
+    it(`of ${module} has a docstring with its category and version`, () => {
+      const names = publicNames(module)
+      assert.isAbove(names.length, 0)
+      for (const name of names) {
+        const docstring = Examples.docstringOf(`${module}.ts`, name)
+        assert.isDefined(docstring, `${module}.${name} has none`)
+        assert.match(docstring!, /@category [a-z ]+/, `${module}.${name}`)
+        assert.match(docstring!, /@since \d+\.\d+\.\d+/, `${module}.${name}`)
+      }
+    })
+  }
+})

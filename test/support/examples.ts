@@ -39,3 +39,28 @@ export const withAssertions = (code: string): string =>
     /^(.*\S)\s+\/\/ => (.*)$/gm,
     (_, expression: string, expected: string) => `__is(${expression}, (${expected}))`
   )
+
+export const source = (file: string): string => readFileSync(resolve(root, "src", file), "utf8")
+
+/** The public modules but for the root, which only passes their names on. */
+export const modules: ReadonlyArray<string> = readdirSync(resolve(root, "src"), { encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+  .map((file) => file.slice(0, -".ts".length))
+
+const declaration = (name: string): RegExp =>
+  new RegExp(`^export (?:declare )?(?:const|class|interface|type|function) ${name}\\b`, "m")
+
+/** The names that a module declares and exports, but for internal ones. */
+export const exportsOf = (file: string): ReadonlyArray<string> =>
+  [...source(file).matchAll(/^export (?:declare )?(?:const|class|interface|type|function) (\w+)/gm)]
+    .map(([, name]) => name)
+    .filter((name) => !docstringOf(file, name)?.includes("@internal"))
+
+/** The comment right above the first declaration of a name; `undefined` when there is none. */
+export const docstringOf = (file: string, name: string): string | undefined => {
+  const text = source(file)
+  const at = text.search(declaration(name))
+  if (at < 0) return undefined
+  const before = text.slice(0, at).replace(/(?:^\/\/.*\n)+$/m, "").trimEnd()
+  return before.endsWith("*/") ? before.slice(before.lastIndexOf("/**")) : undefined
+}
