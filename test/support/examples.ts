@@ -61,6 +61,6 @@ export const docstringOf = (file: string, name: string): string | undefined => {
   const text = source(file)
   const at = text.search(declaration(name))
   if (at < 0) return undefined
-  const before = text.slice(0, at).replace(/(?:^\/\/.*\n)+$/m, "").trimEnd()
+  const before = text.slice(0, at).replace(/(?:\n\/\/[^\n]*)+\n$/, "").trimEnd()
   return before.endsWith("*/") ? before.slice(before.lastIndexOf("/**")) : undefined
 }
