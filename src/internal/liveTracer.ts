@@ -18,7 +18,7 @@ import type { InstrumentationScope } from "../Tracing.ts"
 import { errorType, isSensitive } from "./errors.ts"
 import { type LiveSpanLike, LiveSpanTypeId } from "./liveSpan.ts"
 import { noopTracer } from "./noopTracer.ts"
-import { type LoomContextManager, makeContextHook } from "./otelContext.ts"
+import { type LoomContextManager, makeContextHook, withSpan } from "./otelContext.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
 import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
@@ -28,9 +28,22 @@ type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
 
 const MAX_HIDDEN_TEXTS = 256
 
-const NANOS_PER_SECOND = 1_000_000_000n
+const NANOS_PER_SECOND = 1e9
+const words = new DataView(new ArrayBuffer(8))
 
-const toHrTime = (nanos: bigint): Otel.HrTime => [Number(nanos / NANOS_PER_SECOND), Number(nanos % NANOS_PER_SECOND)]
+/**
+ * To divide a big integer costs more than all of this, which takes its 64 bits
+ * as numbers of 16, 16 and 32. Sums of their nanoseconds are still exact: 2^32
+ * ns are 4 s and 294,967,296 ns, 2^48 ns are 281,474 s and 976,710,656 ns.
+ */
+const toHrTime = (nanos: bigint): Otel.HrTime => {
+  words.setBigUint64(0, nanos)
+  const high = words.getUint16(0)
+  const middle = words.getUint16(2)
+  const rest = high * 976_710_656 + middle * 294_967_296 + words.getUint32(4)
+  const seconds = Math.floor(rest / NANOS_PER_SECOND)
+  return [high * 281_474 + middle * 4 + seconds, rest - seconds * NANOS_PER_SECOND]
+}
 
 const SPAN_KIND = {
   internal: Otel.SpanKind.INTERNAL,
@@ -75,14 +88,15 @@ const toAttributes = (record: Readonly<Record<string, unknown>> | undefined): Ot
 }
 
 const toSpanContext = (span: Tracer.AnySpan): Otel.SpanContext => {
-  const traceState = traceStateOf(span)
-  return {
+  const spanContext: Otel.SpanContext = {
     traceId: span.traceId,
     spanId: span.spanId,
     traceFlags: traceFlagsOf(span),
-    isRemote: span._tag === "ExternalSpan",
-    ...(traceState === undefined ? undefined : { traceState: traceState as Otel.TraceState })
+    isRemote: span._tag === "ExternalSpan"
   }
+  const traceState = traceStateOf(span)
+  if (traceState !== undefined) spanContext.traceState = traceState as Otel.TraceState
+  return spanContext
 }
 
 const toLink = (link: Tracer.SpanLink): Otel.Link => ({
@@ -91,8 +105,29 @@ const toLink = (link: Tracer.SpanLink): Otel.Link => ({
 })
 
 /** The OpenTelemetry context in which children of a span start. */
-const contextOf = (span: Tracer.AnySpan, base: Otel.Context): Otel.Context =>
-  span instanceof LiveSpan ? span.otelContext : Otel.trace.setSpanContext(base, toSpanContext(span))
+const contextOf = (span: Tracer.AnySpan): Otel.Context =>
+  span instanceof LiveSpan
+    ? span.otelContext
+    : withSpan(Otel.context.active(), Otel.trace.wrapSpanContext(toSpanContext(span)))
+
+/** The parent to record a span under. Not one of Effect's default tracer, whose id nobody will ever export. */
+const parentOf = (options: SpanOptions): Tracer.AnySpan | undefined => {
+  const parent = Option.getOrUndefined(options.parent)
+  // A span that is being recorded has valid ids; to see that in the ids themselves takes longer.
+  const isRecorded = parent instanceof LiveSpan && parent.span.isRecording() &&
+    !Context.get(parent.annotations, Tracer.DisablePropagation)
+  return isRecorded ? parent : propagatedSpan(parent)
+}
+
+const toSpanOptions = (options: SpanOptions): Otel.SpanOptions => {
+  const spanOptions: Otel.SpanOptions = {
+    kind: SPAN_KIND[options.kind],
+    startTime: toHrTime(options.startTime),
+    attributes: Context.getOrUndefined(options.annotations, StartAttributes) as Otel.Attributes
+  }
+  if (options.links.length > 0) spanOptions.links = options.links.map(toLink)
+  return spanOptions
+}
 
 /**
  * Effect says "not sampled" for a child of an unsampled parent too. That is the
@@ -102,6 +137,14 @@ const isLeftOut = (options: SpanOptions): boolean => {
   if (options.sampled) return false
   const parent = Option.getOrUndefined(options.parent)
   return parent === undefined || parent.sampled || (parent instanceof LiveSpan && parent.leftOut)
+}
+
+const markRandom = (spanContext: Otel.SpanContext): void => {
+  try {
+    spanContext.traceFlags |= FLAG_RANDOM
+  } catch {
+    // Another vendor's may be frozen.
+  }
 }
 
 /** What the spans of a provider share. */
@@ -143,9 +186,7 @@ class LiveSpan implements LiveSpanLike {
 
   constructor(tracer: Otel.Tracer, options: SpanOptions, state: TracerState) {
     this.state = state
-    const active = Otel.context.active()
-    // A span of Effect's default tracer has an id that nobody will ever export: not a parent to be recorded under.
-    const parent = propagatedSpan(Option.getOrUndefined(options.parent))
+    const parent = parentOf(options)
     this.name = options.name
     this.kind = options.kind
     this.annotations = options.annotations
@@ -153,32 +194,25 @@ class LiveSpan implements LiveSpanLike {
     this.status = { _tag: "Started", startTime: options.startTime }
     this.leftOut = isLeftOut(options)
     this.parentContext = parent !== undefined
-      ? contextOf(parent, active)
+      ? contextOf(parent)
       : options.root
-      ? Otel.trace.deleteSpan(active)
-      : active
-    this.parent = Option.isSome(options.parent) || options.root ? options.parent : activeParent(this.parentContext)
-    this.span = this.leftOut ? leftOutSpan(parent) : tracer.startSpan(
-      options.name,
-      {
-        kind: SPAN_KIND[options.kind],
-        startTime: toHrTime(options.startTime),
-        attributes: Context.getOrUndefined(options.annotations, StartAttributes) as Otel.Attributes,
-        ...(options.links.length === 0 ? undefined : { links: options.links.map(toLink) })
-      },
-      this.parentContext
-    )
+      ? Otel.trace.deleteSpan(Otel.context.active())
+      : Otel.context.active()
+    const parentSpanContext = Otel.trace.getSpanContext(this.parentContext)
+    this.parent = parentSpanContext === undefined || Option.isSome(options.parent)
+      ? options.parent
+      : activeParent(parentSpanContext)
+    this.span = this.leftOut
+      ? leftOutSpan(parent)
+      : tracer.startSpan(options.name, toSpanOptions(options), this.parentContext)
     if (state.baggageKeys !== undefined) writeBaggage(this.span, state.baggageKeys)
     const spanContext = this.span.spanContext()
     this.traceId = spanContext.traceId
     this.spanId = spanContext.spanId
     this.sampled = (spanContext.traceFlags & FLAG_SAMPLED) !== 0
     // The SDK knows only the sampled bit; the random bit belongs to the trace id and goes where that goes.
-    const parentFlags = Otel.trace.getSpanContext(this.parentContext)?.traceFlags
-    if (parentFlags === undefined ? state.marksRandomIds : (parentFlags & FLAG_RANDOM) !== 0) {
-      // `Reflect.set`, since another vendor's span context may be frozen.
-      Reflect.set(spanContext, "traceFlags", spanContext.traceFlags | FLAG_RANDOM)
-    }
+    const parentFlags = parentSpanContext?.traceFlags
+    if (parentFlags === undefined ? state.marksRandomIds : (parentFlags & FLAG_RANDOM) !== 0) markRandom(spanContext)
   }
 
   [LiveSpanTypeId](texts: ReadonlyArray<string>): void {
@@ -191,7 +225,7 @@ class LiveSpan implements LiveSpanLike {
   }
 
   get otelContext(): Otel.Context {
-    return this.childContext ??= Otel.trace.setSpan(this.parentContext, this.span)
+    return this.childContext ??= withSpan(this.parentContext, this.span)
   }
 
   get attributes(): ReadonlyMap<string, unknown> {
@@ -278,9 +312,8 @@ const leftOutSpan = (parent: Tracer.AnySpan | undefined): Otel.Span =>
   })
 
 /** The span that code outside Effect has made current. */
-const activeParent = (active: Otel.Context): Option.Option<Tracer.AnySpan> => {
-  const spanContext = Otel.trace.getSpanContext(active)
-  if (spanContext === undefined || !Otel.isSpanContextValid(spanContext)) return Option.none()
+const activeParent = (spanContext: Otel.SpanContext): Option.Option<Tracer.AnySpan> => {
+  if (!Otel.isSpanContextValid(spanContext)) return Option.none()
   return Option.some(Tracer.externalSpan({
     traceId: spanContext.traceId,
     spanId: spanContext.spanId,
@@ -294,7 +327,7 @@ const remoteContexts = new WeakMap<Tracer.ExternalSpan, Otel.Context>()
 const remoteContextOf = (span: Tracer.ExternalSpan): Otel.Context => {
   let context = remoteContexts.get(span)
   if (context === undefined) {
-    context = Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, toSpanContext(span))
+    context = withSpan(Otel.ROOT_CONTEXT, Otel.trace.wrapSpanContext(toSpanContext(span)))
     remoteContexts.set(span, context)
   }
   return context

@@ -14,6 +14,52 @@ type Hook = NonNullable<Tracer.Tracer["context"]>
 /** The context in which a fiber's code is to run; `undefined` leaves the one that is active. */
 type ContextOf = (fiber: Fiber.Fiber<unknown, unknown>) => Otel.Context | undefined
 
+/** The key under which a context holds its span. The API keeps it to itself, but asks a context for it. */
+const SPAN_KEY: symbol | undefined = (() => {
+  let asked: symbol | undefined
+  const probe: Otel.Context = {
+    getValue: (key) => {
+      asked = key
+    },
+    setValue: () => probe,
+    deleteValue: () => probe
+  }
+  Otel.trace.getSpan(probe)
+  return asked
+})()
+
+/** A context with a span of its own. The API's contexts copy a map and make three functions each. */
+class SpanContext implements Otel.Context {
+  /** Whose values it has but for the span. Never another of this class, so that no chain of them can grow. */
+  readonly base: Otel.Context
+  readonly span: Otel.Span
+
+  constructor(base: Otel.Context, span: Otel.Span) {
+    this.base = base
+    this.span = span
+  }
+
+  getValue(key: symbol): unknown {
+    return key === SPAN_KEY ? this.span : this.base.getValue(key)
+  }
+
+  setValue(key: symbol, value: unknown): Otel.Context {
+    return Otel.trace.setSpan(this.base, this.span).setValue(key, value)
+  }
+
+  deleteValue(key: symbol): Otel.Context {
+    return Otel.trace.setSpan(this.base, this.span).deleteValue(key)
+  }
+}
+
+/**
+ * A context with another span in it.
+ *
+ * @internal
+ */
+export const withSpan = (context: Otel.Context, span: Otel.Span): Otel.Context =>
+  new SpanContext(context instanceof SpanContext ? context.base : context, span)
+
 const evaluate = "~effect/Effect/evaluate"
 
 /** What a context manager that is not ours allows: entering anew for every primitive. */

@@ -44,8 +44,6 @@ export interface RenderOptions {
   readonly notes?: ReadonlyArray<string> | undefined
 }
 
-const TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
-
 const DEFAULT_COLUMNS = 100
 /** A terminal narrower than this has no room for bars. */
 const MIN_COLUMNS_FOR_BARS = 48
@@ -307,7 +305,7 @@ const detailsOf = (span: TraceSpan): Array<string> => {
     if (detail !== undefined && !name.includes(` ${detail} `)) add(detail)
   }
   const tool = textOf(attributes[Semconv.GEN_AI_TOOL_NAME])
-  const firstChunk = numberOf(attributes[TIME_TO_FIRST_CHUNK])
+  const firstChunk = numberOf(attributes[Semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK])
   if (isAgent(span)) addUnlessNamed(textOf(attributes[Semconv.GEN_AI_AGENT_NAME]))
   addUnlessNamed(tool)
   add(textOf(attributes[Semconv.GEN_AI_TOOL_CALL_ARGUMENTS]))

@@ -1,0 +1,82 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Otel from "@opentelemetry/api"
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
+import { Context, Exit, Option, type Tracer } from "effect"
+import { makeLiveTracers } from "../../src/internal/liveTracer.ts"
+import { withSpan } from "../../src/internal/otelContext.ts"
+import { generateSpanId, generateTraceId } from "../../src/internal/randomIds.ts"
+
+describe("the times of a span", () => {
+  const exporter = new InMemorySpanExporter()
+  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  const tracer = makeLiveTracers({ provider, report: () => {}, marksRandomIds: true })({ name: "test" })
+  const times = [
+    0n,
+    1n,
+    999_999_999n,
+    1_000_000_000n,
+    2n ** 32n - 1n,
+    2n ** 32n,
+    2n ** 48n - 1n,
+    2n ** 48n,
+    1_700_000_000_123_456_789n,
+    1_799_999_999_999_999_999n,
+    2n ** 64n - 1n
+  ]
+  for (const time of times) {
+    it(`are exact to the nanosecond: ${time}`, () => {
+      const span = tracer.span({
+        name: "exact",
+        parent: Option.none(),
+        annotations: Context.empty(),
+        links: [] as Array<Tracer.SpanLink>,
+        startTime: time,
+        kind: "internal",
+        root: false,
+        sampled: true
+      })
+      span.end(time, Exit.void)
+      const { endTime, startTime } = exporter.getFinishedSpans().at(-1)!
+      const expected = [Number(time / 1_000_000_000n), Number(time % 1_000_000_000n)]
+      assert.deepStrictEqual({ endTime, startTime }, { endTime: expected, startTime: expected })
+    })
+  }
+})
+
+describe("identifiers", () => {
+  it("are lower-case hexadecimal digits, and no two of them are the same", () => {
+    const traceIds = Array.from({ length: 1000 }, generateTraceId)
+    const spanIds = Array.from({ length: 1000 }, generateSpanId)
+    assert.deepStrictEqual(traceIds.filter((id) => !/^[0-9a-f]{32}$/.test(id)), [])
+    assert.deepStrictEqual(spanIds.filter((id) => !/^[0-9a-f]{16}$/.test(id)), [])
+    assert.strictEqual(new Set(traceIds).size, 1000)
+    assert.strictEqual(new Set(spanIds).size, 1000)
+  })
+})
+
+describe("the OpenTelemetry context of a span", () => {
+  const spanOf = (spanId: string) =>
+    Otel.trace.wrapSpanContext({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId, traceFlags: 1 })
+  const outer = spanOf("00000000000000a1")
+  const inner = spanOf("00000000000000a2")
+  const key = Otel.createContextKey("test")
+  const base = Otel.ROOT_CONTEXT.setValue(key, "kept")
+
+  it("holds the innermost span, and what the contexts around it hold", () => {
+    const context = withSpan(withSpan(base, outer), inner)
+    assert.strictEqual(Otel.trace.getSpan(context), inner)
+    assert.strictEqual(context.getValue(key), "kept")
+  })
+
+  it("can be changed as any other", () => {
+    const context = withSpan(base, outer)
+    const changed = context.setValue(key, "changed")
+    assert.strictEqual(Otel.trace.getSpan(changed), outer)
+    assert.strictEqual(changed.getValue(key), "changed")
+    assert.strictEqual(Otel.trace.getSpan(context.deleteValue(key)), outer)
+    assert.strictEqual(context.deleteValue(key).getValue(key), undefined)
+    assert.strictEqual(Otel.trace.getSpan(Otel.trace.deleteSpan(context)), undefined)
+    assert.strictEqual(Otel.trace.getSpan(Otel.trace.setSpan(context, inner)), inner)
+    assert.strictEqual(context.getValue(key), "kept")
+  })
+})
