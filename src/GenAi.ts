@@ -13,15 +13,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
-import {
-  type ChatMessage,
-  type Lazy,
-  type MessagePart,
-  normalizeInstructions,
-  normalizeMessages,
-  type OutputMessage,
-  type ToolDefinition
-} from "./GenAiContent.ts"
+import type { ChatMessage, Lazy, MessagePart, OutputMessage, ToolDefinition } from "./GenAiContent.ts"
 import { clientOperationDuration, recordTokenUsage } from "./GenAiMetrics.ts"
 import { addServer, addStart, GenAiSpan, type OpenString, read, withGenAiSpan } from "./internal/genAi.ts"
 import { CurrentLlmCall, LlmSpan } from "./internal/llmSpan.ts"
@@ -516,13 +508,8 @@ class FetchResponseSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override captureStart(): Effect.Effect<void> | undefined {
     return this.inOrder(
-      this.capture(
-        "system_instructions",
-        semconv.GEN_AI_SYSTEM_INSTRUCTIONS,
-        this.options.systemInstructions,
-        normalizeInstructions
-      ),
-      this.capture("tool_definitions", semconv.GEN_AI_TOOL_DEFINITIONS, this.options.toolDefinitions)
+      this.captureInstructions(this.options.systemInstructions),
+      this.captureToolDefinitions(this.options.toolDefinitions)
     )
   }
 
@@ -535,12 +522,7 @@ class FetchResponseSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override captureEnd(): Effect.Effect<void> | undefined {
-    return this.capture(
-      "output_messages",
-      semconv.GEN_AI_OUTPUT_MESSAGES,
-      this.response?.output,
-      (messages) => normalizeMessages(messages, "assistant")
-    )
+    return this.captureOutput(this.response?.output)
   }
 
   protected override measure(seconds: number, error: string | undefined): void {

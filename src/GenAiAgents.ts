@@ -12,15 +12,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import type { GenAiProvider, LlmRequest, LlmResponse, ServerAddress } from "./GenAi.ts"
-import {
-  type ChatMessage,
-  type Lazy,
-  type MessagePart,
-  normalizeInstructions,
-  normalizeMessages,
-  type OutputMessage,
-  type ToolDefinition
-} from "./GenAiContent.ts"
+import type { ChatMessage, Lazy, MessagePart, OutputMessage, ToolDefinition } from "./GenAiContent.ts"
 import {
   agentDuration,
   agentInferenceCalls,
@@ -164,19 +156,9 @@ class AgentSpan<A, E> extends GenAiSpan<A, E> {
   protected override captureStart(): Effect.Effect<void> | undefined {
     const { options } = this
     return this.inOrder(
-      this.capture(
-        "system_instructions",
-        semconv.GEN_AI_SYSTEM_INSTRUCTIONS,
-        options.systemInstructions,
-        normalizeInstructions
-      ),
-      this.capture(
-        "input_messages",
-        semconv.GEN_AI_INPUT_MESSAGES,
-        options.input,
-        (messages) => normalizeMessages(messages, "user")
-      ),
-      this.capture("tool_definitions", semconv.GEN_AI_TOOL_DEFINITIONS, options.toolDefinitions)
+      this.captureInstructions(options.systemInstructions),
+      this.captureInput(options.input),
+      this.captureToolDefinitions(options.toolDefinitions)
     )
   }
 
@@ -198,12 +180,7 @@ class AgentSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override captureEnd(): Effect.Effect<void> | undefined {
-    return this.capture(
-      "output_messages",
-      semconv.GEN_AI_OUTPUT_MESSAGES,
-      this.response?.output,
-      (messages) => normalizeMessages(messages, "assistant")
-    )
+    return this.captureOutput(this.response?.output)
   }
 
   protected override measure(seconds: number, error: string | undefined): void {
@@ -289,12 +266,7 @@ class CreateAgentSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override captureStart(): Effect.Effect<void> | undefined {
-    return this.capture(
-      "system_instructions",
-      semconv.GEN_AI_SYSTEM_INSTRUCTIONS,
-      this.options.systemInstructions,
-      normalizeInstructions
-    )
+    return this.captureInstructions(this.options.systemInstructions)
   }
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
@@ -432,24 +404,13 @@ class WorkflowSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override captureStart(): Effect.Effect<void> | undefined {
-    return this.capture(
-      "input_messages",
-      semconv.GEN_AI_INPUT_MESSAGES,
-      this.options.input,
-      (messages) => normalizeMessages(messages, "user")
-    )
+    return this.captureInput(this.options.input)
   }
 
   protected override captureEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
     const { output } = this.options
     if (output === undefined || exit._tag === "Failure") return undefined
-    return this.capture(
-      "output_messages",
-      semconv.GEN_AI_OUTPUT_MESSAGES,
-      () => output(exit.value),
-      (messages) => normalizeMessages(messages, "assistant"),
-      output
-    )
+    return this.captureOutput(() => output(exit.value), output)
   }
 
   protected override measure(seconds: number, error: string | undefined): void {

@@ -15,7 +15,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import type { ServerAddress } from "./GenAi.ts"
-import { type Lazy, normalizeObject } from "./GenAiContent.ts"
+import type { Lazy } from "./GenAiContent.ts"
 import { markSensitive } from "./internal/errors.ts"
 import { addStart, CurrentTool, GenAiSpan, type OpenString } from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
@@ -167,26 +167,13 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override captureStart(): Effect.Effect<void> | undefined {
     return this.inOrder(
-      this.capture(
-        "tool_arguments",
-        semconv.GEN_AI_TOOL_CALL_ARGUMENTS,
-        this.options.arguments,
-        normalizeObject("input")
-      ),
+      this.captureToolArguments(this.options.arguments),
       this.captureVariables(this.options.promptVariables)
     )
   }
 
   protected override captureEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    const { result } = this.options
-    if (result === undefined || exit._tag === "Failure") return undefined
-    return this.capture(
-      "tool_result",
-      semconv.GEN_AI_TOOL_CALL_RESULT,
-      () => result(exit.value),
-      normalizeObject("output"),
-      result
-    )
+    return this.captureToolResult(exit, this.options.result)
   }
 
   override finish(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {

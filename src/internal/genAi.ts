@@ -14,7 +14,17 @@ import * as Predicate from "effect/Predicate"
 import type * as Tracer from "effect/Tracer"
 import { Baggage } from "../Carrier.ts"
 import type { LlmRequest, LlmResponse, LlmUsage, ServerAddress, UsageByModality } from "../GenAi.ts"
-import { captureContent, ContentBudget, type Lazy } from "../GenAiContent.ts"
+import {
+  captureContent,
+  type ChatMessage,
+  ContentBudget,
+  type Lazy,
+  type MessagePart,
+  normalizeInstructions,
+  normalizeMessages,
+  normalizeObject,
+  type ToolDefinition
+} from "../GenAiContent.ts"
 import { GenAiMetrics } from "../GenAiMetrics.ts"
 import { type Content, GenAiSettings } from "../GenAiSettings.ts"
 import { errorType, markSensitive } from "./errors.ts"
@@ -119,6 +129,15 @@ const both = (
   second: Effect.Effect<void> | undefined
 ): Effect.Effect<void> | undefined =>
   first === undefined ? second : second === undefined ? first : Effect.andThen(first, second)
+
+const userMessages = (messages: string | ReadonlyArray<ChatMessage>): unknown => normalizeMessages(messages, "user")
+
+const assistantMessages = (messages: string | ReadonlyArray<ChatMessage>): unknown =>
+  normalizeMessages(messages, "assistant")
+
+const toolArguments = normalizeObject("input")
+
+const toolResult = normalizeObject("output")
 
 /**
  * The span of one GenAI operation, from start to end. An operation says what
@@ -316,6 +335,43 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
       const printed = this.budget?.print(content, copies)
       if (printed !== undefined) this.content?.push([key, printed])
     }, callback)
+  }
+
+  protected captureInstructions(
+    lazy: Lazy<string | ReadonlyArray<MessagePart>> | undefined
+  ): Effect.Effect<void> | undefined {
+    return this.capture("system_instructions", semconv.GEN_AI_SYSTEM_INSTRUCTIONS, lazy, normalizeInstructions)
+  }
+
+  protected captureInput(
+    lazy: Lazy<string | ReadonlyArray<ChatMessage>> | undefined
+  ): Effect.Effect<void> | undefined {
+    return this.capture("input_messages", semconv.GEN_AI_INPUT_MESSAGES, lazy, userMessages)
+  }
+
+  protected captureOutput(
+    lazy: Lazy<string | ReadonlyArray<ChatMessage>> | undefined,
+    callback?: object | undefined
+  ): Effect.Effect<void> | undefined {
+    return this.capture("output_messages", semconv.GEN_AI_OUTPUT_MESSAGES, lazy, assistantMessages, callback)
+  }
+
+  protected captureToolDefinitions(
+    lazy: Lazy<ReadonlyArray<ToolDefinition>> | undefined
+  ): Effect.Effect<void> | undefined {
+    return this.capture("tool_definitions", semconv.GEN_AI_TOOL_DEFINITIONS, lazy)
+  }
+
+  protected captureToolArguments(lazy: Lazy<unknown> | undefined): Effect.Effect<void> | undefined {
+    return this.capture("tool_arguments", semconv.GEN_AI_TOOL_CALL_ARGUMENTS, lazy, toolArguments)
+  }
+
+  protected captureToolResult(
+    exit: Exit.Exit<A, E>,
+    result: ((value: A) => unknown) | undefined
+  ): Effect.Effect<void> | undefined {
+    if (result === undefined || exit._tag === "Failure") return undefined
+    return this.capture("tool_result", semconv.GEN_AI_TOOL_CALL_RESULT, () => result(exit.value), toolResult, result)
   }
 
   /** Takes the variables of a prompt, each of which is an attribute of its own. */

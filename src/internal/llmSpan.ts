@@ -4,7 +4,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
 import type { LlmCallOptions, LlmResponse } from "../GenAi.ts"
-import { normalizeInstructions, normalizeMessages, textOf } from "../GenAiContent.ts"
+import { textOf } from "../GenAiContent.ts"
 import { instrumentsOf, recordTokens } from "../GenAiMetrics.ts"
 import { addServer, GenAiSpan, read } from "./genAi.ts"
 import * as semconv from "./semconv.ts"
@@ -108,19 +108,9 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
   protected override captureStart(): Effect.Effect<void> | undefined {
     const { options } = this
     return this.inOrder(
-      this.capture(
-        "system_instructions",
-        semconv.GEN_AI_SYSTEM_INSTRUCTIONS,
-        options.systemInstructions,
-        normalizeInstructions
-      ),
-      this.capture(
-        "input_messages",
-        semconv.GEN_AI_INPUT_MESSAGES,
-        options.input,
-        (messages) => normalizeMessages(messages, "user")
-      ),
-      this.capture("tool_definitions", semconv.GEN_AI_TOOL_DEFINITIONS, options.toolDefinitions),
+      this.captureInstructions(options.systemInstructions),
+      this.captureInput(options.input),
+      this.captureToolDefinitions(options.toolDefinitions),
       this.captureVariables(options.prompt?.variables),
       // Loom records the prompt as it was given.
       this.capturesOnSpan && this.capturesAsLoomDoes
@@ -153,12 +143,7 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
   protected override captureEnd(): Effect.Effect<void> | undefined {
     const output = this.response?.output
     return this.inOrder(
-      this.capture(
-        "output_messages",
-        semconv.GEN_AI_OUTPUT_MESSAGES,
-        output,
-        (messages) => normalizeMessages(messages, "assistant")
-      ),
+      this.captureOutput(output),
       this.capturesOnSpan && this.capturesAsLoomDoes
         ? this.captureEvent("output_messages", semconv.LOOM_COMPLETION_EVENT, semconv.LOOM_COMPLETION, output, textOf)
         : undefined

@@ -2,7 +2,6 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import { normalizeObject } from "../GenAiContent.ts"
 import { toolDuration } from "../GenAiMetrics.ts"
 import type { ToolSpanOptions } from "../GenAiTools.ts"
 import { addStart, CurrentTool, GenAiSpan } from "./genAi.ts"
@@ -36,24 +35,11 @@ export class ToolSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override captureStart(): Effect.Effect<void> | undefined {
-    return this.capture(
-      "tool_arguments",
-      semconv.GEN_AI_TOOL_CALL_ARGUMENTS,
-      this.options.arguments,
-      normalizeObject("input")
-    )
+    return this.captureToolArguments(this.options.arguments)
   }
 
   protected override captureEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    const { result } = this.options
-    if (result === undefined || exit._tag === "Failure") return undefined
-    return this.capture(
-      "tool_result",
-      semconv.GEN_AI_TOOL_CALL_RESULT,
-      () => result(exit.value),
-      normalizeObject("output"),
-      result
-    )
+    return this.captureToolResult(exit, this.options.result)
   }
 
   protected override measure(seconds: number, error: string | undefined): void {
