@@ -270,7 +270,7 @@ export const withMcpSpan: {
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return self
       const tool = toolSpanOf(fiber, options)
-      if (tool === undefined) return traced(self, new McpSpan<A, E>(fiber, options))
+      if (tool === undefined) return traced(fiber, self, new McpSpan<A, E>(fiber, options))
       setAttribute(tool, semconv.MCP_METHOD_NAME, options.method)
       writeMcp((key, value) => setAttribute(tool, key, value), options)
       return Effect.onExitPrimitive(self, (exit) => {

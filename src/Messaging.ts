@@ -248,7 +248,7 @@ const messagingSpan = <A, E, R>(
   type: OperationType,
   spec?: Partial<SpanSpec<A, E>>
 ): Effect.Effect<A, E, R> =>
-  traced(self, {
+  traced(fiber, self, {
     name: spanName(options, type),
     kind: KINDS[type],
     start: startAttributes(options, type),

@@ -156,7 +156,6 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   protected readonly context: Context.Context<never>
   protected readonly settings: GenAiSettings
   protected readonly session: Session
-  protected readonly clock: Clock.Clock
   protected readonly measures: boolean
   /** Whether content goes on the span itself. */
   protected capturesOnSpan = false
@@ -175,7 +174,6 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     this.context = fiber.context
     this.settings = Context.get(fiber.context, GenAiSettings)
     this.session = sessionOf(fiber.context)
-    this.clock = Context.get(fiber.context, Clock.Clock)
     this.measures = Context.get(fiber.context, GenAiMetrics)
   }
 
@@ -202,6 +200,10 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   /** The name of the event that repeats the span, with content. */
   protected get detailsEvent(): string | undefined {
     return undefined
+  }
+
+  protected get clock(): Clock.Clock {
+    return Context.get(this.context, Clock.Clock)
   }
 
   begin(span: Tracer.Span): Effect.Effect<void> | undefined {
@@ -431,7 +433,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
 export const withGenAiSpan = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   make: (fiber: Fiber.Fiber<unknown, unknown>) => SpanSpec<A, E>
-): Effect.Effect<A, E, R> => Effect.withFiber((fiber) => isTracingOff(fiber) ? self : traced(self, make(fiber)))
+): Effect.Effect<A, E, R> => Effect.withFiber((fiber) => isTracingOff(fiber) ? self : traced(fiber, self, make(fiber)))
 
 /**
  * Asks a function of the caller's what the operation has brought. If it

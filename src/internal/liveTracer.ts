@@ -22,6 +22,7 @@ import { type LoomContextManager, makeContextHook, withSpan } from "./otelContex
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
 import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
+import type { SpanStart } from "./spanStart.ts"
 import { StartAttributes } from "./startAttributes.ts"
 
 type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
@@ -122,11 +123,16 @@ const parentOf = (options: SpanOptions): Tracer.AnySpan | undefined => {
 const toSpanOptions = (options: SpanOptions): Otel.SpanOptions => {
   const spanOptions: Otel.SpanOptions = {
     kind: SPAN_KIND[options.kind],
-    startTime: toHrTime(options.startTime),
-    attributes: Context.getOrUndefined(options.annotations, StartAttributes) as Otel.Attributes
+    startTime: toHrTime(options.startTime)
   }
   if (options.links.length > 0) spanOptions.links = options.links.map(toLink)
   return spanOptions
+}
+
+/** Starts a span of a provider that is not ours, and takes its attributes from the options. */
+const startSpan: SpanStart["start"] = (tracer, name, options, context, attributes) => {
+  if (attributes !== undefined) options.attributes = attributes
+  return tracer.startSpan(name, options, context)
 }
 
 /**
@@ -149,6 +155,7 @@ const markRandom = (spanContext: Otel.SpanContext): void => {
 
 /** What the spans of a provider share. */
 interface TracerState {
+  readonly startSpan: SpanStart["start"]
   readonly marksRandomIds: boolean
   /** The keys of baggage members that become attributes; `undefined` when none do. */
   readonly baggageKeys: ReadonlySet<string> | undefined
@@ -204,7 +211,13 @@ class LiveSpan implements LiveSpanLike {
       : activeParent(parentSpanContext)
     this.span = this.leftOut
       ? leftOutSpan(parent)
-      : tracer.startSpan(options.name, toSpanOptions(options), this.parentContext)
+      : state.startSpan(
+        tracer,
+        options.name,
+        toSpanOptions(options),
+        this.parentContext,
+        Context.getOrUndefined(options.annotations, StartAttributes) as Otel.Attributes | undefined
+      )
     if (state.baggageKeys !== undefined) writeBaggage(this.span, state.baggageKeys)
     const spanContext = this.span.spanContext()
     this.traceId = spanContext.traceId
@@ -347,6 +360,8 @@ const activeContextOf = (fiber: Fiber.Fiber<unknown, unknown>): Otel.Context | u
 /** @internal */
 export interface LiveTracerOptions {
   readonly provider: Otel.TracerProvider
+  /** How the provider's spans get their start attributes, if it is one of ours. */
+  readonly spanStart?: SpanStart | undefined
   /** Our own context manager, if it is the registered one. */
   readonly contextManager?: LoomContextManager | undefined
   /** The keys of baggage members that become attributes of every span. */
@@ -367,7 +382,9 @@ export const makeLiveTracers = (
 ): (scope: InstrumentationScope) => ScopedTracer => {
   const tracers = new Map<string, ScopedTracer>()
   const context = makeContextHook(activeContextOf, options.contextManager)
+  const { spanStart } = options
   const state: TracerState = {
+    startSpan: spanStart === undefined ? startSpan : spanStart.start.bind(spanStart),
     baggageKeys: options.baggageAttributes === undefined || options.baggageAttributes.length === 0
       ? undefined
       : new Set(options.baggageAttributes),

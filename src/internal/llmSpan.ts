@@ -46,7 +46,7 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
     this.start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
     this.start[semconv.GEN_AI_REQUEST_MODEL] = options.request.model
     addServer(this.start, options.server)
-    this.annotations = Context.make(CurrentLlmCall, this)
+    this.annotations = Context.add(Context.empty(), CurrentLlmCall, this)
     if (this.session.run !== undefined) this.session.run.inferenceCalls++
   }
 

@@ -18,6 +18,7 @@ import type { InstrumentationScope } from "../Tracing.ts"
 import type { FinishedSpan, RecordedSpan } from "../TracingTest.ts"
 import { makeLiveTracers } from "./liveTracer.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
+import { SpanStart } from "./spanStart.ts"
 
 class MemoryProcessor implements SpanProcessor {
   /** In the order of their start; a set keeps it. */
@@ -114,8 +115,9 @@ export const makeMemoryTracers = (options: {
   readonly report: (message: string) => void
 }): MemoryTracers => {
   const memory = new MemoryProcessor()
+  const spanStart = new SpanStart(options.sampler ?? new ParentBasedSampler({ root: new AlwaysOnSampler() }))
   const provider = new BasicTracerProvider({
-    sampler: options.sampler ?? new ParentBasedSampler({ root: new AlwaysOnSampler() }),
+    sampler: spanStart.sampler,
     // The specification's own limits, spelled out so that the SDK does not look for others in `process.env`.
     spanLimits: {
       attributeCountLimit: 128,
@@ -126,10 +128,10 @@ export const makeMemoryTracers = (options: {
       attributePerLinkCountLimit: 128
     },
     idGenerator: { generateTraceId, generateSpanId },
-    spanProcessors: [memory]
+    spanProcessors: [spanStart.processor, memory]
   })
   return {
-    tracer: makeLiveTracers({ provider, report: options.report, marksRandomIds: true }),
+    tracer: makeLiveTracers({ provider, spanStart, report: options.report, marksRandomIds: true }),
     finished: () => memory.ended.map((span) => toRecordedSpan(span) as FinishedSpan),
     all: () => Array.from(memory.started, toRecordedSpan),
     reset: () => {

@@ -47,6 +47,7 @@ import { OtlpGrpcExporter } from "./otlpExporter.ts"
 import { OtlpHttpExporter } from "./otlpHttpExporter.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
+import { SpanStart } from "./spanStart.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
 const DEFAULT_GRPC_ENDPOINT = "http://localhost:4317"
@@ -346,15 +347,16 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
     processors.push(queue)
   }
   processors.push(...settings.spanProcessors)
+  const spanStart = new SpanStart(settings.sampler ?? makeSampler(settings.env))
 
   const provider = new NodeTracerProvider({
     resource: makeResource(settings),
-    sampler: settings.sampler ?? makeSampler(settings.env),
+    sampler: spanStart.sampler,
     spanLimits: makeLimits(settings.env),
     idGenerator: { generateTraceId, generateSpanId },
     // Its own timers must not outlast ours: they keep the process alive.
     forceFlushTimeoutMillis: settings.shutdownTimeout,
-    spanProcessors: processors
+    spanProcessors: [spanStart.processor, ...processors]
   })
   yield* Effect.addFinalizer(() =>
     within(settings.shutdownTimeout, async () => {
@@ -364,7 +366,7 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
     })
   )
   yield* flushBeforeExit(queues, settings.shutdownTimeout * 0.9)
-  return { provider, queues, trial }
+  return { provider, queues, spanStart, trial }
 })
 
 const DEFAULT_METRIC_INTERVAL = 60_000
@@ -459,12 +461,14 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, never, Scope.S
       })
       : { provider: base, contextManager: undefined }
 
+    const isOwn = registered.provider === own?.provider
     const tracer = makeLiveTracers({
       provider: registered.provider,
+      spanStart: isOwn ? own?.spanStart : undefined,
       contextManager: registered.contextManager,
       report: settings.report,
       baggageAttributes: settings.baggageAttributes,
-      marksRandomIds: registered.provider === own?.provider
+      marksRandomIds: isOwn
     })
     // The default scope is made at once, so that a foreign provider that throws does so while the layer is built.
     tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })

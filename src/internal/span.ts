@@ -1,6 +1,11 @@
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { errorType } from "./errors.ts"
@@ -45,9 +50,12 @@ export interface SpanSpec<A, E> {
   finish?(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined
 }
 
+const annotationsOf = <A, E>(spec: SpanSpec<A, E>): Context.Context<never> =>
+  Context.add(spec.annotations ?? Context.empty(), StartAttributes, spec.start)
+
 const spanOptions = <A, E>(spec: SpanSpec<A, E>): Tracer.SpanOptionsNoTrace => ({
   kind: spec.kind,
-  annotations: Context.add(spec.annotations ?? Context.empty(), StartAttributes, spec.start),
+  annotations: annotationsOf(spec),
   ...(spec.links === undefined ? undefined : { links: spec.links }),
   ...(spec.parent === undefined ? undefined : { parent: spec.parent }),
   ...(spec.root === true ? { root: true } : undefined)
@@ -77,6 +85,14 @@ const finish = <A, E>(
   }
 }
 
+/** The context of what runs inside a span. */
+const contextInside = <A, E>(
+  context: Context.Context<never>,
+  span: Tracer.Span,
+  spec: SpanSpec<A, E>
+): Context.Context<never> =>
+  Context.add(spec.inside === undefined ? context : Context.merge(context, spec.inside), Tracer.ParentSpan, span)
+
 /**
  * Runs an effect with a span as the current one.
  *
@@ -88,25 +104,91 @@ export const withinSpan = <A, E, R, B, X>(
   spec: SpanSpec<B, X>
 ): Effect.Effect<A, E, R> =>
   // `R` may hold `ParentSpan`, which is provided here and yet must stay as the caller wrote it.
-  (spec.inside === undefined
-    ? Effect.provideService(self, Tracer.ParentSpan, span)
-    : Effect.provideContext(self, Context.add(spec.inside, Tracer.ParentSpan, span))) as Effect.Effect<A, E, R>
+  Effect.updateContext(self, (context: Context.Context<R>) => contextInside(context, span, spec) as Context.Context<R>)
+
+/** The span that Effect would take for the parent. */
+const currentParent = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefined => {
+  let parent = span
+  while (parent !== undefined && Context.get(parent.annotations, Tracer.DisablePropagation)) {
+    parent = parent._tag === "Span" ? Option.getOrUndefined(parent.parent) : undefined
+  }
+  return parent
+}
+
+const isBelowLevel = (context: Context.Context<never>): boolean => {
+  const minimum = Context.get(context, Tracer.MinimumTraceLevel)
+  return minimum !== "All" && LogLevel.isGreaterThan(minimum, Context.get(context, Tracer.CurrentTraceLevel))
+}
 
 /**
- * Runs an effect inside a span. `useSpan` ends the span on every way out, also
- * where an interruption arrives before the effect has begun.
+ * What `Effect.makeSpan` does, for a fiber whose tracer is known to be there:
+ * nothing is looked up twice, and nothing that is not needed.
+ */
+const makeSpan = <A, E>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  tracer: Tracer.Tracer,
+  spec: SpanSpec<A, E>,
+  startTime: bigint
+): Tracer.Span => {
+  const { cache, context } = fiber
+  const parent = spec.parent ?? (spec.root === true ? undefined : currentParent(cache.span))
+  const links = Context.get(context, References.TracerSpanLinks)
+  const span = tracer.span({
+    name: spec.name,
+    parent: Option.fromUndefinedOr(parent),
+    annotations: annotationsOf(spec),
+    links: spec.links === undefined ? links.slice() : [...links, ...spec.links],
+    startTime,
+    kind: spec.kind,
+    root: spec.root ?? false,
+    sampled: parent?.sampled !== false && !isBelowLevel(context)
+  })
+  const annotations = Context.get(context, References.TracerSpanAnnotations)
+  for (const key in annotations) span.attribute(key, annotations[key])
+  return span
+}
+
+const endSpan = (span: Tracer.Span, clock: Clock.Clock | undefined, exit: Exit.Exit<unknown, unknown>): undefined => {
+  if (span.status._tag !== "Ended") span.end(clock?.currentTimeNanosUnsafe() ?? 0n, exit)
+}
+
+const evaluate = "~effect/Effect/evaluate"
+
+/**
+ * Runs an effect inside a span. Only for a fiber that is evaluating
+ * `Effect.withFiber`, and that tracing is not off for: its span is made, and
+ * its context changed, at once. The one finalizer is in its place before
+ * anything else can happen to the fiber, so that the span ends and the context
+ * comes back on every way out, also where an interruption arrives before the
+ * effect has begun.
  *
  * @internal
  */
-export const traced = <A, E, R>(self: Effect.Effect<A, E, R>, spec: SpanSpec<A, E>): Effect.Effect<A, E, R> =>
-  Effect.useSpan(spec.name, spanOptions(spec), (span) => {
-    const first = begin(span, spec)
-    const inside = withinSpan(self, span, spec)
-    return Effect.onExitPrimitive(
-      first === undefined ? inside : Effect.andThen(first, inside),
-      (exit) => finish(span, spec, exit)
-    )
-  })
+export const traced = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  self: Effect.Effect<A, E, R>,
+  spec: SpanSpec<A, E>
+): Effect.Effect<A, E, R> => {
+  const { context } = fiber
+  const clock = Context.get(context, References.TracerTimingEnabled) ? Context.get(context, Clock.Clock) : undefined
+  const span = makeSpan(fiber, fiber.cache.tracer!, spec, clock?.currentTimeNanosUnsafe() ?? 0n)
+  const first = begin(span, spec)
+  const enter = (): Effect.Effect<A, E, R> => {
+    fiber.setContext(contextInside(context, span, spec))
+    return self
+  }
+  const finalized = Effect.onExitPrimitive(
+    first === undefined ? enter() : Effect.andThen(first, Effect.suspend(enter)),
+    (exit) => {
+      fiber.setContext(context)
+      const last = finish(span, spec, exit)
+      return last === undefined
+        ? endSpan(span, clock, exit)
+        : Effect.onExitPrimitive(last, () => endSpan(span, clock, exit))
+    }
+  )
+  return (finalized as unknown as Tracer.EffectPrimitive<typeof self>)[evaluate](fiber)
+}
 
 /**
  * Starts a span that ends with a scope, whose exit is the span's.
