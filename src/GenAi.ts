@@ -7,7 +7,6 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -16,7 +15,7 @@ import * as Option from "effect/Option"
 import type { ChatMessage, Lazy, MessagePart, OutputMessage, ToolDefinition } from "./GenAiContent.ts"
 import { clientOperationDuration, recordTokenUsage } from "./GenAiMetrics.ts"
 import { addServer, addStart, GenAiSpan, type OpenString, read, withGenAiSpan } from "./internal/genAi.ts"
-import { CurrentLlmCall, LlmSpan } from "./internal/llmSpan.ts"
+import { llmCallOf, LlmSpan } from "./internal/llmSpan.ts"
 import * as semconv from "./internal/semconv.ts"
 
 // =============================================================================
@@ -381,7 +380,7 @@ export const annotateLlmResponse = (response: LlmResponse): Effect.Effect<void> 
   Effect.withFiber((fiber) => {
     let span = fiber.cache.span
     while (span !== undefined) {
-      const call = Context.getOrUndefined(span.annotations, CurrentLlmCall)
+      const call = llmCallOf(span)
       if (call !== undefined) {
         try {
           call.add(response)

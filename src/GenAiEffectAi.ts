@@ -36,7 +36,7 @@ import type { StreamedResponse } from "./internal/providers/stream.ts"
 import * as semconv from "./internal/semconv.ts"
 import { startSpan, withinSpan } from "./internal/span.ts"
 import { StandInSpan, standInTracer } from "./internal/standInSpan.ts"
-import { StartAttributes } from "./internal/startAttributes.ts"
+import { SpanSource } from "./internal/startAttributes.ts"
 import { ToolSpan } from "./internal/toolSpan.ts"
 
 /**
@@ -108,7 +108,7 @@ const DOUBLES: Readonly<Record<string, string>> = {
 
 const isDouble = ({ links, name }: Parameters<Tracer.Tracer["span"]>[0], parent: Tracer.Span): boolean =>
   Object.hasOwn(DOUBLES, name) &&
-  Context.getOrUndefined(parent.annotations, StartAttributes)?.[semconv.GEN_AI_OPERATION_NAME] === DOUBLES[name] &&
+  Context.getOrUndefined(parent.annotations, SpanSource)?.start[semconv.GEN_AI_OPERATION_NAME] === DOUBLES[name] &&
   // A batch of embeddings is linked to the calls that it is made of, and is a span of its own if they are several.
   (name !== "EmbeddingModel.resolver" || links.length <= 1)
 

@@ -14,7 +14,7 @@ import type * as Tracer from "effect/Tracer"
 import { captureContent, ContentBudget, type Lazy } from "./GenAiContent.ts"
 import { GenAiSettings } from "./GenAiSettings.ts"
 import { recordEvent } from "./internal/genAi.ts"
-import { CurrentLlmCall } from "./internal/llmSpan.ts"
+import { llmCallOf } from "./internal/llmSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as semconv from "./internal/semconv.ts"
 
@@ -44,9 +44,7 @@ export interface Evaluation {
 const evaluatedSpan = (current: Tracer.AnySpan | undefined): Tracer.Span | undefined => {
   let span = current
   while (span?._tag === "Span") {
-    if (Context.getOrUndefined(span.annotations, CurrentLlmCall) !== undefined && span.status._tag === "Started") {
-      return span
-    }
+    if (llmCallOf(span) !== undefined && span.status._tag === "Started") return span
     span = Option.getOrUndefined(span.parent)
   }
   return current?._tag === "Span" ? current : undefined

@@ -17,11 +17,13 @@ import type * as Tracer from "effect/Tracer"
 import type { ServerAddress } from "./GenAi.ts"
 import type { Lazy } from "./GenAiContent.ts"
 import { markSensitive } from "./internal/errors.ts"
-import { addStart, CurrentTool, GenAiSpan, type OpenString } from "./internal/genAi.ts"
+import { addStart, GenAiSpan, type OpenString } from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as semconv from "./internal/semconv.ts"
 import { setAttribute, traced } from "./internal/span.ts"
 import { AmbientSpan, propagatedSpan } from "./internal/spanContext.ts"
+import { SpanSource } from "./internal/startAttributes.ts"
+import { ToolSpan } from "./internal/toolSpan.ts"
 
 // =============================================================================
 // Models
@@ -217,10 +219,9 @@ const toolSpanOf = <A>(
   options: McpSpanOptions<A>
 ): Tracer.Span | undefined => {
   const { span } = fiber.cache
-  return options.method === "tools/call" && options.side !== "server" && span?._tag === "Span" &&
-      Context.getOrUndefined(span.annotations, CurrentTool) === options.tool && options.tool !== undefined
-    ? span
-    : undefined
+  if (options.method !== "tools/call" || options.side === "server" || span?._tag !== "Span") return undefined
+  const source = Context.getOrUndefined(span.annotations, SpanSource)
+  return source instanceof ToolSpan && source.start[semconv.GEN_AI_TOOL_NAME] === options.tool ? span : undefined
 }
 
 /**

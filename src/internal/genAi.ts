@@ -112,13 +112,6 @@ export const recordEvent = (
 // Spans
 // =============================================================================
 
-/**
- * The name of the tool of a span, so that a call to it by MCP is not told twice.
- *
- * @internal
- */
-export const CurrentTool = Context.Service<"Tool", string>("loom-tracing/Tool")
-
 const NANOS_PER_SECOND = 1e9
 
 /** @internal */
@@ -151,7 +144,6 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   abstract readonly name: string
   readonly kind: Tracer.SpanKind
   readonly start: Attributes
-  annotations: Context.Context<never> | undefined = undefined
   inside: Context.Context<never> | undefined = undefined
   protected readonly context: Context.Context<never>
   protected readonly settings: GenAiSettings

@@ -23,7 +23,7 @@ import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
 import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
 import type { SpanStart } from "./spanStart.ts"
-import { StartAttributes } from "./startAttributes.ts"
+import { SpanSource } from "./startAttributes.ts"
 
 type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
 
@@ -216,7 +216,7 @@ class LiveSpan implements LiveSpanLike {
         options.name,
         toSpanOptions(options),
         this.parentContext,
-        Context.getOrUndefined(options.annotations, StartAttributes) as Otel.Attributes | undefined
+        Context.getOrUndefined(options.annotations, SpanSource)?.start as Otel.Attributes | undefined
       )
     if (state.baggageKeys !== undefined) writeBaggage(this.span, state.baggageKeys)
     const spanContext = this.span.spanContext()

@@ -3,21 +3,13 @@ import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
+import type * as Tracer from "effect/Tracer"
 import type { LlmCallOptions, LlmResponse } from "../GenAi.ts"
 import { textOf } from "../GenAiContent.ts"
 import { instrumentsOf, recordTokens } from "../GenAiMetrics.ts"
 import { addServer, GenAiSpan, read } from "./genAi.ts"
 import * as semconv from "./semconv.ts"
-import type { Attributes } from "./startAttributes.ts"
-
-/**
- * Finds the call of a span from the effects inside it, under any tracer.
- *
- * @internal
- */
-export const CurrentLlmCall = Context.Service<"LlmCall", { readonly add: (response: LlmResponse) => void }>(
-  "loom-tracing/LlmCall"
-)
+import { type Attributes, SpanSource } from "./startAttributes.ts"
 
 /**
  * The span of one call to a model.
@@ -46,7 +38,6 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
     this.start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
     this.start[semconv.GEN_AI_REQUEST_MODEL] = options.request.model
     addServer(this.start, options.server)
-    this.annotations = Context.add(Context.empty(), CurrentLlmCall, this)
     if (this.session.run !== undefined) this.session.run.inferenceCalls++
   }
 
@@ -169,4 +160,14 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
       recordTokens(convention, usage, usageByModality ?? {}, attributes, this.context)
     }
   }
+}
+
+/**
+ * The model call that a span was made for, under any tracer.
+ *
+ * @internal
+ */
+export const llmCallOf = (span: Tracer.AnySpan): LlmSpan<unknown, unknown> | undefined => {
+  const source = Context.getOrUndefined(span.annotations, SpanSource)
+  return source instanceof LlmSpan ? source : undefined
 }

@@ -11,7 +11,7 @@ import * as Tracer from "effect/Tracer"
 import { errorType } from "./errors.ts"
 import { isLiveSpan } from "./liveSpan.ts"
 import * as semconv from "./semconv.ts"
-import { type Attributes, StartAttributes } from "./startAttributes.ts"
+import { type Attributes, SpanSource } from "./startAttributes.ts"
 
 /** Writes an attribute, unless there is nothing to write. */
 export const setAttribute = (span: Tracer.Span, key: string, value: unknown): void => {
@@ -34,7 +34,6 @@ export interface SpanSpec<A, E> {
   readonly kind: Tracer.SpanKind
   /** What a sampler may decide on. */
   readonly start: Attributes
-  readonly annotations?: Context.Context<never> | undefined
   readonly links?: ReadonlyArray<Tracer.SpanLink> | undefined
   /** Instead of the span that is current. */
   readonly parent?: Tracer.AnySpan | undefined
@@ -50,12 +49,9 @@ export interface SpanSpec<A, E> {
   finish?(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined
 }
 
-const annotationsOf = <A, E>(spec: SpanSpec<A, E>): Context.Context<never> =>
-  Context.add(spec.annotations ?? Context.empty(), StartAttributes, spec.start)
-
 const spanOptions = <A, E>(spec: SpanSpec<A, E>): Tracer.SpanOptionsNoTrace => ({
   kind: spec.kind,
-  annotations: annotationsOf(spec),
+  annotations: Context.add(Context.empty(), SpanSource, spec),
   ...(spec.links === undefined ? undefined : { links: spec.links }),
   ...(spec.parent === undefined ? undefined : { parent: spec.parent }),
   ...(spec.root === true ? { root: true } : undefined)
@@ -136,7 +132,7 @@ const makeSpan = <A, E>(
   const span = tracer.span({
     name: spec.name,
     parent: Option.fromUndefinedOr(parent),
-    annotations: annotationsOf(spec),
+    annotations: Context.add(Context.empty(), SpanSource, spec),
     links: spec.links === undefined ? links.slice() : [...links, ...spec.links],
     startTime,
     kind: spec.kind,
@@ -151,6 +147,17 @@ const makeSpan = <A, E>(
 const endSpan = (span: Tracer.Span, clock: Clock.Clock | undefined, exit: Exit.Exit<unknown, unknown>): undefined => {
   if (span.status._tag !== "Ended") span.end(clock?.currentTimeNanosUnsafe() ?? 0n, exit)
 }
+
+/** Goes on with an effect in another context, which stays. */
+const within = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  context: Context.Context<never>,
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    fiber.setContext(context)
+    return self
+  })
 
 const evaluate = "~effect/Effect/evaluate"
 
@@ -173,12 +180,10 @@ export const traced = <A, E, R>(
   const clock = Context.get(context, References.TracerTimingEnabled) ? Context.get(context, Clock.Clock) : undefined
   const span = makeSpan(fiber, fiber.cache.tracer!, spec, clock?.currentTimeNanosUnsafe() ?? 0n)
   const first = begin(span, spec)
-  const enter = (): Effect.Effect<A, E, R> => {
-    fiber.setContext(contextInside(context, span, spec))
-    return self
-  }
+  const inside = contextInside(context, span, spec)
+  if (first === undefined) fiber.setContext(inside)
   const finalized = Effect.onExitPrimitive(
-    first === undefined ? enter() : Effect.andThen(first, Effect.suspend(enter)),
+    first === undefined ? self : Effect.andThen(first, within(fiber, inside, self)),
     (exit) => {
       fiber.setContext(context)
       const last = finish(span, spec, exit)

@@ -7,10 +7,11 @@ export type AttributeValue = string | number | boolean | ReadonlyArray<string>
 export type Attributes = Record<string, AttributeValue>
 
 /**
- * The attributes that a sampler is to see. Effect's tracer interface has no
- * attributes at span start, so they travel among the annotations of the span;
- * a tracer that does not know them gets them right after the start instead.
+ * What a span of ours was made for, with the attributes that a sampler is to
+ * see. Effect's tracer interface has no attributes at span start, so they travel
+ * among the annotations of the span; a tracer that does not know them gets them
+ * right after the start instead.
  *
  * @internal
  */
-export const StartAttributes = Context.Service<"StartAttributes", Attributes>("loom-tracing/StartAttributes")
+export const SpanSource = Context.Service<"SpanSource", { readonly start: Attributes }>("loom-tracing/SpanSource")

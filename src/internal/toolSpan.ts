@@ -1,10 +1,9 @@
-import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { toolDuration } from "../GenAiMetrics.ts"
 import type { ToolSpanOptions } from "../GenAiTools.ts"
-import { addStart, CurrentTool, GenAiSpan } from "./genAi.ts"
+import { addStart, GenAiSpan } from "./genAi.ts"
 import * as semconv from "./semconv.ts"
 import type { Attributes } from "./startAttributes.ts"
 
@@ -23,7 +22,6 @@ export class ToolSpan<A, E> extends GenAiSpan<A, E> {
     this.name = `execute_tool ${options.name}`
     this.start[semconv.GEN_AI_TOOL_NAME] = options.name
     addStart(this.start, semconv.GEN_AI_TOOL_TYPE, options.type)
-    this.annotations = Context.make(CurrentTool, options.name)
     if (this.session.run !== undefined) this.session.run.toolCalls++
   }
 
