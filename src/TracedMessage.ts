@@ -46,8 +46,9 @@ export interface TracedMessageSchema<S extends Schema.Constraint> extends
   readonly payload: S
 }
 
+// Its own output is checked as well, so it is as direct as can be.
 const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
-  Predicate.hasProperty(input, "payload") && Predicate.hasProperty(input, "traceContext") &&
+  typeof input === "object" && input !== null && "payload" in input && "traceContext" in input &&
   Option.isOption(input.traceContext)
 
 /** Whether a payload's encoded side names the context's key itself, and so wants to see it. */
