@@ -400,7 +400,7 @@ const joinedText = (value: unknown): string | undefined => {
 const readHeaders = <C>(carrier: C, get: (carrier: C, name: string) => unknown): Option.Option<RemoteContext> => {
   // `TracedMessage` decodes outside of an effect's own code, so the fiber is asked for rather than handed down.
   const fiber = Fiber.getCurrent()
-  const propagators = fiber === undefined ? Propagators.defaultValue() : Context.get(fiber.context, Propagators)
+  const propagators = Context.get(fiber === undefined ? Context.empty() : fiber.context, Propagators)
   const context: { traceparent?: Traceparent; tracestate?: string; baggage?: ReadonlyArray<BaggageMember> } = {}
   if (propagators.tracecontext) {
     const header = singleText(get(carrier, "traceparent"))
