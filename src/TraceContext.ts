@@ -174,7 +174,10 @@ const DASH = 0x2d
 const NON_ZERO_DIGIT = 1
 const NO_DIGIT = 2
 /** What the low byte of a character code says of an identifier: nothing for a `0`. */
-const DIGITS = Uint8Array.from({ length: 256 }, (_, code) => !isIn(HEX, code) ? NO_DIGIT : code === ZERO ? 0 : NON_ZERO_DIGIT)
+const DIGITS = Uint8Array.from(
+  { length: 256 },
+  (_, code) => !isIn(HEX, code) ? NO_DIGIT : code === ZERO ? 0 : NON_ZERO_DIGIT
+)
 
 /**
  * Whether a stretch of text is an identifier: lower-case hexadecimal digits, not
