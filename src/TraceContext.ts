@@ -101,6 +101,7 @@ export interface TraceHeaders {
 
 /** A set of ASCII characters: a table to look one up, an expression to run over many. */
 interface CharSet {
+  readonly one: string
   readonly table: Uint8Array
   readonly run: RegExp
 }
@@ -108,6 +109,7 @@ interface CharSet {
 const charSet = (chars: string): CharSet => {
   const one = new RegExp(chars)
   return {
+    one: chars,
     table: Uint8Array.from({ length: 128 }, (_, code) => one.test(String.fromCharCode(code)) ? 1 : 0),
     run: new RegExp(`${chars}*`, "y")
   }
@@ -529,12 +531,19 @@ export const parseBaggage = (header: string): ReadonlyArray<BaggageMember> => {
     if (keyEnd > start && input[at] === "=") {
       const valueStart = endOf(OWS, input, at + 1)
       const valueEnd = endOf(BAGGAGE_OCTET, input, valueStart)
+      const propertiesStart = endOf(OWS, input, valueEnd)
       const properties: Array<BaggageProperty> = []
-      at = parseBaggageProperties(input, endOf(OWS, input, valueEnd), properties)
+      at = parseProperties(input, propertiesStart, properties, EAGER_PROPERTIES)
       if (at === input.length || input[at] === ",") {
         const key = input.slice(start, keyEnd)
         const value = percentDecode(input.slice(valueStart, valueEnd))
-        members.push(properties.length === 0 ? { key, value } : { key, value, properties })
+        members.push(
+          properties.length === 0
+            ? { key, value }
+            : properties.length < EAGER_PROPERTIES
+            ? { key, value, properties }
+            : makeLazyMember(key, value, input.slice(propertiesStart, at))
+        )
       }
     }
     const comma = input.indexOf(",", at)
@@ -543,10 +552,31 @@ export const parseBaggage = (header: string): ReadonlyArray<BaggageMember> => {
   return members
 }
 
-/** Adds the properties that begin at `start` and returns where they end. An empty one says nothing and is skipped. */
-const parseBaggageProperties = (input: string, start: number, properties: Array<BaggageProperty>): number => {
+/**
+ * The properties of a member that are made at once. A hostile one can have
+ * thousands, and to read past one costs a tenth of what it costs to make it: of
+ * a member with more they are made when somebody looks at them.
+ */
+const EAGER_PROPERTIES = 64
+
+/** Each property takes all that is its own, so that no character is read twice however the text goes on. */
+const PROPERTIES = new RegExp(
+  `(?:;${OWS.run.source}(?:${TOKEN.one}+${OWS.run.source}(?:=${OWS.run.source}${BAGGAGE_OCTET.run.source}${OWS.run.source})?)?)*`,
+  "y"
+)
+
+/**
+ * Adds the properties that begin at `start`, up to so many, and returns where all of them end. An empty one says nothing
+ * and is skipped.
+ */
+const parseProperties = (input: string, start: number, properties: Array<BaggageProperty>, limit: number): number => {
   let at = start
   while (input[at] === ";") {
+    if (properties.length === limit) {
+      PROPERTIES.lastIndex = at
+      PROPERTIES.test(input)
+      return PROPERTIES.lastIndex
+    }
     const keyStart = endOf(PROPERTY_SEPARATOR, input, at + 1)
     const keyEnd = endOf(TOKEN, input, keyStart)
     at = endOf(OWS, input, keyEnd)
@@ -563,6 +593,17 @@ const parseBaggageProperties = (input: string, start: number, properties: Array<
   }
   return at
 }
+
+const makeLazyMember = (key: string, value: string, text: string): BaggageMember => ({
+  key,
+  value,
+  get properties() {
+    const properties: Array<BaggageProperty> = []
+    parseProperties(text, 0, properties, Infinity)
+    Object.defineProperty(this, "properties", { value: properties, enumerable: true })
+    return properties
+  }
+})
 
 const isToken = (input: string): boolean => input !== "" && endOf(TOKEN, input, 0) === input.length
 

@@ -234,6 +234,8 @@ describe("hostile carriers", () => {
     ["baggage of escapes", { traceparent, baggage: `k=${fill("%C3")}` }],
     ["baggage of percent signs", { traceparent, baggage: `k=${fill("%")}` }],
     ["baggage of properties", { traceparent, baggage: `k=v;${fill("p=1", ";")}` }],
+    ["baggage of properties without values", { traceparent, baggage: `k=v;${fill("p", ";")}` }],
+    ["baggage of members with properties", { traceparent, baggage: fill("a=1;b;c=2", ",") }],
     ["baggage in parts", { traceparent, baggage: fill("a=1", ",").split(",") }],
     ["baggage in bytes", { traceparent: Buffer.from(traceparent), baggage: Buffer.from(fill("a=1", ",")) }],
     ["many keys", manyKeys],

@@ -536,6 +536,39 @@ describe("baggage", () => {
   })
 })
 
+describe("a baggage member with more properties than are made at once", () => {
+  const many = times(200, (i) => i % 2 === 0 ? { key: `p${i}` } : { key: `p${i}`, value: `${i} ;` })
+  const text = many.map(({ key, value }) => value === undefined ? key : `${key} = ${encodeURIComponent(value)}`).join(
+    " ; "
+  )
+
+  it("has all of them, in their order, however it is looked at", () => {
+    const read = () => parseBaggage(`a=1;${text},b=2`)
+    assert.deepStrictEqual(read(), [{ key: "a", value: "1", properties: many }, { key: "b", value: "2" }])
+    assert.deepStrictEqual({ ...read()[0] }, { key: "a", value: "1", properties: many })
+    assert.deepStrictEqual(JSON.parse(JSON.stringify(read()[0])).properties, many)
+    const [member] = read()
+    assert.strictEqual(member.properties, member.properties)
+    assert.deepStrictEqual(parseBaggage(formatBaggage(read())!), read())
+  })
+
+  for (const end of ["", ";", " ", ";p", ";p=", "; p = 1 ", ";;", "; ;"]) {
+    it(`ends where one with few ends: ${JSON.stringify(end)}`, () => {
+      const [few] = parseBaggage(`a=1;x${end}`)
+      const [member, next, ...rest] = parseBaggage(`a=1;${text};x${end},b=2`)
+      assert.deepStrictEqual(member.properties, [...many, ...few.properties!])
+      assert.deepStrictEqual([next, ...rest], [{ key: "b", value: "2" }])
+    })
+  }
+
+  for (const end of ["p q", ";=1", ";p=\"1\"", ";p=1 2", ";\u00e9", "=1=2;p q"]) {
+    it(`is left out where one with few is left out: ${JSON.stringify(end)}`, () => {
+      assert.deepStrictEqual(parseBaggage(`a=1;x ${end},b=2`), [{ key: "b", value: "2" }])
+      assert.deepStrictEqual(parseBaggage(`a=1;${text};x ${end},b=2`), [{ key: "b", value: "2" }])
+    })
+  }
+})
+
 describe("context", () => {
   const traceparent = { traceId: T, spanId: S, traceFlags: 3 }
 
