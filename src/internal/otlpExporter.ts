@@ -11,7 +11,7 @@ import * as Grpc from "@grpc/grpc-js"
 import { ExportResultCode } from "@opentelemetry/core"
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base"
-import { keepDoubles } from "./otlpDoubles.ts"
+import { serializeSpans } from "./otlpDoubles.ts"
 import type { PartialSuccess, SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
@@ -54,7 +54,7 @@ export class OtlpGrpcExporter implements SpanExporter {
   }
 
   export(spans: Array<ReadableSpan>, callback: (result: SpanExportResult) => void): void {
-    const request = ProtobufTraceSerializer.serializeRequest(spans)
+    const request = serializeSpans(spans)
     if (request === undefined) {
       return callback({ code: ExportResultCode.FAILED, error: new Error("The spans could not be serialized") })
     }
@@ -63,7 +63,7 @@ export class OtlpGrpcExporter implements SpanExporter {
       METHOD,
       (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
       readPartialSuccess,
-      keepDoubles(request),
+      request,
       this.config.metadata?.clone() ?? new Grpc.Metadata(),
       { deadline: Date.now() + (this.config.timeoutMillis ?? DEFAULT_TIMEOUT) },
       (error, partialSuccess) => {

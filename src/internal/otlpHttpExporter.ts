@@ -6,7 +6,6 @@
  * @internal
  */
 import { ExportResultCode } from "@opentelemetry/core"
-import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base"
 import * as Http from "node:http"
 import * as Https from "node:https"
@@ -14,7 +13,7 @@ import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import { describe } from "./exportFailure.ts"
 import type { Certificates } from "./otlpCredentials.ts"
-import { keepDoubles } from "./otlpDoubles.ts"
+import { serializeSpans } from "./otlpDoubles.ts"
 import { readPartialSuccess } from "./otlpExporter.ts"
 import type { SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
@@ -53,11 +52,11 @@ export class OtlpHttpExporter implements SpanExporter {
   }
 
   export(spans: Array<ReadableSpan>, callback: (result: SpanExportResult) => void): void {
-    const body = ProtobufTraceSerializer.serializeRequest(spans)
+    const body = serializeSpans(spans)
     if (body === undefined) {
       return callback({ code: ExportResultCode.FAILED, error: new Error("The spans could not be serialized") })
     }
-    this.post(keepDoubles(body)).then(
+    this.post(body).then(
       callback,
       (error) =>
         callback({

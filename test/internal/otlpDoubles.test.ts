@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
 import { Effect } from "effect"
 import { recordEvaluation, withAgentSpan, withLlmSpan, withToolSpan } from "loom-tracing"
-import { keepDoubles } from "../../src/internal/otlpDoubles.ts"
+import { keepDoubles, serializeSpans } from "../../src/internal/otlpDoubles.ts"
 import * as OtlpDecoder from "../support/OtlpDecoder.ts"
 import * as Recorder from "../support/Recorder.ts"
 
@@ -83,4 +83,24 @@ describe("keepDoubles", () => {
         assert.strictEqual(span.attributeTypes["gen_ai.request.temperature"], "doubleValue")
       }
     }))
+
+  for (
+    const [name, temperature, evaluated] of [
+      ["on a span", 1, 0.5],
+      ["in an event", 0.5, 1]
+    ] as const
+  ) {
+    it.effect(`is asked where a double without a fraction is ${name}, among spans without one`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* Effect.void.pipe(withToolSpan({ name: "t" }), recorder.run)
+        yield* recordEvaluation({ name: "e", score: { value: evaluated } }).pipe(
+          withLlmSpan({ provider: "openai", request: { model: "gpt-4o", temperature } }),
+          recorder.run
+        )
+        const [, llm] = OtlpDecoder.decodeSpans(Buffer.from(serializeSpans([...recorder.spans])!))
+        assert.strictEqual(llm.attributeTypes["gen_ai.request.temperature"], "doubleValue")
+        assert.strictEqual(llm.events[0].attributeTypes["gen_ai.evaluation.score.value"], "doubleValue")
+      }))
+  }
 })
