@@ -248,7 +248,8 @@ class LiveSpan implements LiveSpanLike {
 
   attribute(key: string, value: unknown): void {
     if (this.status._tag === "Ended") return
-    const attribute = toAttributeValue(value)
+    // Nearly all are one of these, and a call for each is a twentieth of a span.
+    const attribute = typeof value === "string" || typeof value === "number" ? value : toAttributeValue(value)
     if (attribute !== undefined) this.span.setAttribute(key, attribute)
   }
 
