@@ -65,7 +65,7 @@ export interface Effort {
 }
 
 export const FULL: Effort = { rounds: 25, roundMillis: 80, warmMillis: 1500 }
-export const SHORT: Effort = { rounds: 9, roundMillis: 25, warmMillis: 600 }
+export const SHORT: Effort = { rounds: 15, roundMillis: 50, warmMillis: 1500 }
 
 export const median = (values: ReadonlyArray<number>): number => {
   const sorted = values.toSorted((a, b) => a - b)
