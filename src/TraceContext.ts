@@ -99,7 +99,7 @@ export interface TraceHeaders {
 
 // Every header is read in one pass, so that its cost grows with its length alone, whatever a hostile peer puts in it.
 
-/** A set of ASCII characters: a table to look one up, an expression to run over many. */
+/** A set of ASCII characters: the expression of one, a table to look one up, an expression to run over many. */
 interface CharSet {
   readonly one: string
   readonly table: Uint8Array
@@ -594,16 +594,20 @@ const parseProperties = (input: string, start: number, properties: Array<Baggage
   return at
 }
 
-const makeLazyMember = (key: string, value: string, text: string): BaggageMember => ({
-  key,
-  value,
-  get properties() {
-    const properties: Array<BaggageProperty> = []
-    parseProperties(text, 0, properties, Infinity)
-    Object.defineProperty(this, "properties", { value: properties, enumerable: true })
-    return properties
+const makeLazyMember = (key: string, value: string, text: string): BaggageMember => {
+  let properties: Array<BaggageProperty> | undefined
+  return {
+    key,
+    value,
+    get properties() {
+      if (properties === undefined) {
+        properties = []
+        parseProperties(text, 0, properties, Infinity)
+      }
+      return properties
+    }
   }
-})
+}
 
 const isToken = (input: string): boolean => input !== "" && endOf(TOKEN, input, 0) === input.length
 

@@ -549,6 +549,7 @@ describe("a baggage member with more properties than are made at once", () => {
     assert.deepStrictEqual(JSON.parse(JSON.stringify(read()[0])).properties, many)
     const [member] = read()
     assert.strictEqual(member.properties, member.properties)
+    assert.deepStrictEqual(Object.freeze(read()[0]).properties, many)
     assert.deepStrictEqual(parseBaggage(formatBaggage(read())!), read())
   })
 
