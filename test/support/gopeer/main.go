@@ -2,14 +2,12 @@
 //
 //	gopeer URL SUBJECT
 //
-// It answers requests to SUBJECT.level1 and SUBJECT.level2, which tell apart what it knows of W3C Trace Context. A
-// request to SUBJECT.ask makes it the one who begins a trace and asks. It prints "ready" once it listens, and ends when
-// its standard input does.
+// It answers requests to SUBJECT.answer. A request to SUBJECT.ask makes it the one who begins a trace and asks. It prints
+// "ready" once it listens, and ends when its standard input does.
 package main
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,35 +36,6 @@ func (c carrier) Keys() []string {
 		keys = append(keys, key)
 	}
 	return keys
-}
-
-// level2 keeps the random flag. The opentelemetry-go of Debian 12 knows Level 1 of Trace Context alone: to it flags
-// above 02 make a traceparent invalid, and none but the sampled flag is sent.
-type level2 struct{ propagation.TraceContext }
-
-const random = trace.TraceFlags(0x02)
-
-func (p level2) Extract(ctx context.Context, c propagation.TextMapCarrier) context.Context {
-	header := c.Get("traceparent")
-	if len(header) != 55 {
-		return ctx
-	}
-	flags, err := hex.DecodeString(header[53:])
-	if err != nil {
-		return ctx
-	}
-	known := carrier{"traceparent": fmt.Sprintf("%s%02x", header[:53], flags[0]&1), "tracestate": c.Get("tracestate")}
-	ctx = p.TraceContext.Extract(ctx, known)
-	sc := trace.SpanContextFromContext(ctx)
-	return trace.ContextWithRemoteSpanContext(ctx, sc.WithTraceFlags(sc.TraceFlags()|trace.TraceFlags(flags[0])&random))
-}
-
-func (p level2) Inject(ctx context.Context, c propagation.TextMapCarrier) {
-	p.TraceContext.Inject(ctx, c)
-	if header := c.Get("traceparent"); header != "" {
-		flags := trace.SpanContextFromContext(ctx).TraceFlags() & (trace.FlagsSampled | random)
-		c.Set("traceparent", fmt.Sprintf("%s%02x", header[:53], byte(flags)))
-	}
 }
 
 type identity struct {
@@ -177,11 +146,10 @@ func main() {
 	nc, err := nats.Connect(os.Args[1], nats.Name("gopeer"))
 	check(err)
 	tracer := sdktrace.NewTracerProvider().Tracer("gopeer")
-	level1 := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	propagator := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 	handlers := map[string]nats.MsgHandler{
-		"level1": answer(tracer, level1),
-		"level2": answer(tracer, propagation.NewCompositeTextMapPropagator(level2{}, propagation.Baggage{})),
-		"ask":    ask(nc, tracer, level1),
+		"answer": answer(tracer, propagator),
+		"ask":    ask(nc, tracer, propagator),
 	}
 	for name, handler := range handlers {
 		_, err := nc.Subscribe(os.Args[2]+"."+name, handler)
