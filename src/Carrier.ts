@@ -18,7 +18,7 @@ import * as Tracer from "effect/Tracer"
 import { linkNextSpan } from "./internal/linkNextSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
 import { propagatedSpan, toExternalSpan, traceparentOf, tracestateOf } from "./internal/spanContext.ts"
-import { formatBaggage, formatTraceparent, parseBaggage, parseTraceparent, parseTracestate } from "./TraceContext.ts"
+import { addBaggage, formatBaggage, formatTraceparent, parseTraceparent, parseTracestate } from "./TraceContext.ts"
 import type { BaggageMember, RemoteContext, TraceHeaders, Traceparent } from "./TraceContext.ts"
 
 // =============================================================================
@@ -368,8 +368,10 @@ export const extractTraceContext = (message: unknown): Effect.Effect<Option.Opti
 
 /** More bytes than any header that counts can have. */
 const MAX_BYTES = 64 * 1024
-/** So many values and keys of a carrier are looked at. */
-const MAX_VALUES = 1024
+/** So many values of a list are looked at: no list that counts has more than 180 members. */
+const MAX_VALUES = 256
+/** So many keys of a carrier are looked at. */
+const MAX_KEYS = 1024
 
 const utf8 = new TextDecoder()
 
@@ -414,10 +416,9 @@ const readHeaders = <C>(carrier: C, get: (carrier: C, name: string) => unknown):
   }
   if (propagators.baggage) {
     const baggage = joinedText(get(carrier, "baggage"))
-    const members = baggage === undefined ? [] : parseBaggage(baggage)
-    if (members.length > 0) context.baggage = members
+    if (baggage !== undefined) addBaggage(context, baggage)
   }
-  return context.traceparent === undefined && context.baggage === undefined ? Option.none() : Option.some(context)
+  return "traceparent" in context || "baggage" in context ? Option.some(context) : Option.none()
 }
 
 /** Whether a key is this lower-case name in another case. */
@@ -431,7 +432,7 @@ const lookup = (record: object, name: string): unknown => {
   let found: Array<unknown> | undefined
   let count = 0
   for (const key in record) {
-    if (++count > MAX_VALUES) break
+    if (++count > MAX_KEYS) break
     if (isVariant(key, name) && Object.hasOwn(record, key)) {
       found ??= []
       found.push((record as Record<string, unknown>)[key])

@@ -99,9 +99,8 @@ export interface TraceHeaders {
 
 // Every header is read in one pass, so that its cost grows with its length alone, whatever a hostile peer puts in it.
 
-/** A set of ASCII characters: the expression of one, a table to look one up, an expression to run over many. */
+/** A set of ASCII characters: a table to look one up, an expression to run over many. */
 interface CharSet {
-  readonly one: string
   readonly table: Uint8Array
   readonly run: RegExp
 }
@@ -109,7 +108,6 @@ interface CharSet {
 const charSet = (chars: string): CharSet => {
   const one = new RegExp(chars)
   return {
-    one: chars,
     table: Uint8Array.from({ length: 128 }, (_, code) => one.test(String.fromCharCode(code)) ? 1 : 0),
     run: new RegExp(`${chars}*`, "y")
   }
@@ -445,6 +443,9 @@ const BAGGAGE_MAX_OUTPUT = 8192
 const BAGGAGE_MAX_INPUT = 3 * BAGGAGE_MAX_OUTPUT
 
 const PERCENT = 0x25
+const SEMICOLON = 0x3b
+const EQUALS = 0x3d
+const COMMA = 0x2c
 const HEX_DIGITS = Uint8Array.from("0123456789ABCDEF", (digit) => digit.charCodeAt(0))
 /** The value of a hexadecimal digit by its character code, 255 for any other byte. */
 const HEX_VALUES = Uint8Array.from({ length: 256 }, (_, code) => {
@@ -457,28 +458,63 @@ const utf8Encoder = new TextEncoder()
 // Shared, because a buffer costs more than what a short value needs it for; no call keeps them beyond its return.
 const raw = new Uint8Array(BAGGAGE_MAX_INPUT)
 const encoded = new Uint8Array(BAGGAGE_MAX_OUTPUT)
+/** The header that is read: a byte is looked at several times faster than a character of a string. */
+const bytes = new Uint8Array(BAGGAGE_MAX_INPUT + 1)
+const window = bytes.subarray(0, BAGGAGE_MAX_INPUT)
 
 /**
- * Bytes that are no UTF-8 become U+FFFD (Baggage, §3.3.1.3). A `%` without two
- * digits after it encodes no byte, so it stays as it is, and leaves as `%25`.
+ * Fills {@link bytes} and returns them as text, in which every place is the same. They end in a NUL, which is in no set,
+ * so that every run ends.
  */
-const percentDecode = (input: string): string => {
-  if (!input.includes("%")) return input
-  const { written } = utf8Encoder.encodeInto(input, raw)
+const load = (header: string): string => {
+  const { read, written } = utf8Encoder.encodeInto(header, window)
+  // A member that the limit would cut is left out whole (§3.3.2).
+  const length = read === header.length || header[read] === ","
+    ? written
+    : Math.max(0, bytes.lastIndexOf(COMMA, written - 1))
+  bytes[length] = 0
+  if (read === written) return length === header.length ? header : header.slice(0, length)
+  for (let i = 0; i < length; i++) {
+    if (bytes[i] > 127) bytes[i] = 0
+  }
+  return utf8Decoder.decode(bytes.subarray(0, length))
+}
+
+/** Where the run of bytes of a set that begins at `start` ends. */
+const runEnd = ({ table }: CharSet, start: number): number => {
+  let end = start
+  while (table[bytes[end]] === 1) end++
+  return end
+}
+
+/** A decoder takes longer to start than so many characters take one by one. */
+const SHORT_VALUE = 24
+
+/**
+ * The value in some of the {@link bytes} of a text. Bytes that are no UTF-8 become U+FFFD (Baggage, §3.3.1.3). A `%`
+ * without two digits after it encodes no byte, so it stays as it is, and leaves as `%25`.
+ */
+const percentDecode = (input: string, start: number, end: number): string => {
   let length = 0
-  for (let i = 0; i < written; i++) {
-    let byte = raw[i]
-    if (byte === PERCENT && i + 2 < written) {
-      const high = HEX_VALUES[raw[i + 1]]
-      const low = HEX_VALUES[raw[i + 2]]
+  let union = 0
+  for (let i = start; i < end; i++) {
+    let byte = bytes[i]
+    if (byte === PERCENT && i + 2 < end) {
+      const high = HEX_VALUES[bytes[i + 1]]
+      const low = HEX_VALUES[bytes[i + 2]]
       if (high < 16 && low < 16) {
         byte = high << 4 | low
         i += 2
       }
     }
+    union |= byte
     raw[length++] = byte
   }
-  return utf8Decoder.decode(raw.subarray(0, length))
+  if (length === end - start) return input.slice(start, end)
+  if (length > SHORT_VALUE || union > 127) return utf8Decoder.decode(raw.subarray(0, length))
+  let value = ""
+  for (let i = 0; i < length; i++) value += String.fromCharCode(raw[i])
+  return value
 }
 
 /**
@@ -512,102 +548,105 @@ const percentEncode = (input: string): string | undefined => {
  *
  * A member that breaks the grammar costs that member only; order and repeated
  * keys are kept. Keys are taken as they are, values are percent-decoded. Whole
- * members beyond the first 180, or beyond 24,576 characters, are left out.
+ * members beyond the first 180, or beyond 24,576 bytes, are left out.
  *
  * @category decoding
  * @since 0.1.0
  */
 export const parseBaggage = (header: string): ReadonlyArray<BaggageMember> => {
-  // A member that the limit would cut is left out whole (§3.3.2).
-  const input = header.length <= BAGGAGE_MAX_INPUT
-    ? header
-    : header.slice(0, Math.max(0, header.lastIndexOf(",", BAGGAGE_MAX_INPUT)))
   const members: Array<BaggageMember> = []
-  let at = endOf(MEMBER_SEPARATOR, input, 0)
-  for (let count = 0; at < input.length && count < BAGGAGE_MAX_MEMBERS; count++) {
-    const start = at
-    const keyEnd = endOf(TOKEN, input, start)
-    at = endOf(OWS, input, keyEnd)
-    if (keyEnd > start && input[at] === "=") {
-      const valueStart = endOf(OWS, input, at + 1)
-      const valueEnd = endOf(BAGGAGE_OCTET, input, valueStart)
-      const propertiesStart = endOf(OWS, input, valueEnd)
-      const properties: Array<BaggageProperty> = []
-      at = parseProperties(input, propertiesStart, properties, EAGER_PROPERTIES)
-      if (at === input.length || input[at] === ",") {
-        const key = input.slice(start, keyEnd)
-        const value = percentDecode(input.slice(valueStart, valueEnd))
-        members.push(
-          properties.length === 0
-            ? { key, value }
-            : properties.length < EAGER_PROPERTIES
-            ? { key, value, properties }
-            : makeLazyMember(key, value, input.slice(propertiesStart, at))
-        )
-      }
-    }
-    const comma = input.indexOf(",", at)
-    at = comma < 0 ? input.length : endOf(MEMBER_SEPARATOR, input, comma)
-  }
+  readMembers(header, members)
   return members
 }
 
-/**
- * The properties of a member that are made at once. A hostile one can have
- * thousands, and to read past one costs a tenth of what it costs to make it: of
- * a member with more they are made when somebody looks at them.
- */
-const EAGER_PROPERTIES = 64
+/** Adds the members of a header, or, with nowhere to add them, looks for the first. Says whether there is one. */
+const readMembers = (header: string, members: Array<BaggageMember> | undefined): boolean => {
+  const input = load(header)
+  let at = runEnd(MEMBER_SEPARATOR, 0)
+  for (let count = 0; at < input.length && count < BAGGAGE_MAX_MEMBERS; count++) {
+    const start = at
+    const keyEnd = runEnd(TOKEN, start)
+    at = runEnd(OWS, keyEnd)
+    if (keyEnd > start && bytes[at] === EQUALS) {
+      const valueStart = runEnd(OWS, at + 1)
+      const valueEnd = runEnd(BAGGAGE_OCTET, valueStart)
+      const properties: Array<BaggageProperty> | undefined = members === undefined ? undefined : []
+      at = readProperties(input, runEnd(OWS, valueEnd), properties)
+      if (at === input.length || bytes[at] === COMMA) {
+        if (members === undefined) return true
+        const key = input.slice(start, keyEnd)
+        const value = percentDecode(input, valueStart, valueEnd)
+        members.push(properties === undefined || properties.length === 0 ? { key, value } : { key, value, properties })
+      }
+    }
+    const comma = input.indexOf(",", at)
+    at = comma < 0 ? input.length : runEnd(MEMBER_SEPARATOR, comma)
+  }
+  return members !== undefined && members.length > 0
+}
 
-/** Each property takes all that is its own, so that no character is read twice however the text goes on. */
-const PROPERTIES = new RegExp(
-  `(?:;${OWS.run.source}(?:${TOKEN.one}+${OWS.run.source}(?:=${OWS.run.source}${BAGGAGE_OCTET.run.source}${OWS.run.source})?)?)*`,
-  "y"
-)
-
 /**
- * Adds the properties that begin at `start`, up to so many, and returns where all of them end. An empty one says nothing
+ * Adds the properties that begin at `start`, if there is where to, and returns where they end. An empty one says nothing
  * and is skipped.
  */
-const parseProperties = (input: string, start: number, properties: Array<BaggageProperty>, limit: number): number => {
+const readProperties = (input: string, start: number, properties: Array<BaggageProperty> | undefined): number => {
   let at = start
-  while (input[at] === ";") {
-    if (properties.length === limit) {
-      PROPERTIES.lastIndex = at
-      PROPERTIES.test(input)
-      return PROPERTIES.lastIndex
-    }
-    const keyStart = endOf(PROPERTY_SEPARATOR, input, at + 1)
-    const keyEnd = endOf(TOKEN, input, keyStart)
-    at = endOf(OWS, input, keyEnd)
+  while (bytes[at] === SEMICOLON) {
+    const keyStart = runEnd(PROPERTY_SEPARATOR, at + 1)
+    const keyEnd = runEnd(TOKEN, keyStart)
+    at = runEnd(OWS, keyEnd)
     if (keyEnd === keyStart) continue
-    const key = input.slice(keyStart, keyEnd)
-    if (input[at] === "=") {
-      const valueStart = endOf(OWS, input, at + 1)
-      const valueEnd = endOf(BAGGAGE_OCTET, input, valueStart)
-      properties.push({ key, value: percentDecode(input.slice(valueStart, valueEnd)) })
-      at = endOf(OWS, input, valueEnd)
-    } else {
-      properties.push({ key })
+    if (bytes[at] !== EQUALS) {
+      properties?.push({ key: input.slice(keyStart, keyEnd) })
+      continue
     }
+    const valueStart = runEnd(OWS, at + 1)
+    const valueEnd = runEnd(BAGGAGE_OCTET, valueStart)
+    at = runEnd(OWS, valueEnd)
+    properties?.push({ key: input.slice(keyStart, keyEnd), value: percentDecode(input, valueStart, valueEnd) })
   }
   return at
 }
 
-const makeLazyMember = (key: string, value: string, text: string): BaggageMember => {
-  let properties: Array<BaggageProperty> | undefined
-  return {
-    key,
-    value,
-    get properties() {
-      if (properties === undefined) {
-        properties = []
-        parseProperties(text, 0, properties, Infinity)
-      }
-      return properties
-    }
+/** A longer header is taken apart when somebody looks at what it says: a hostile one can say thousands of things. */
+const BAGGAGE_EAGER_INPUT = 512
+
+/**
+ * Gives a context the baggage of a header, if there is any in it.
+ *
+ * @internal
+ */
+export const addBaggage = (context: { baggage?: ReadonlyArray<BaggageMember> }, header: string): void => {
+  if (header.length <= BAGGAGE_EAGER_INPUT) {
+    const members = parseBaggage(header)
+    if (members.length > 0) context.baggage = members
+    return
   }
+  if (!readMembers(header, undefined)) return
+  let members: Array<BaggageMember> | undefined
+  Object.defineProperty(context, "baggage", {
+    configurable: true,
+    enumerable: true,
+    get: () => {
+      if (members === undefined) {
+        members = []
+        readMembers(header, members)
+        if (isPrinted(header, members.length)) printed.set(members, header)
+      }
+      return members
+    }
+  })
 }
+
+/** Long headers that can travel on as they came, by their members. */
+const printed = new WeakMap<ReadonlyArray<BaggageMember>, string>()
+
+/** What would not be printed as it is: white space, an empty property, a `%` that stands for itself. */
+const NOT_PRINTED = /[^\x21-\x7e]|;(?:[;,]|$)|%(?![\da-f]{2})/i
+
+/** Whether a header that has so many good members says nothing else. */
+const isPrinted = (header: string, members: number): boolean =>
+  header.length <= BAGGAGE_MAX_OUTPUT && header.split(",", members + 1).length === members && !NOT_PRINTED.test(header)
 
 const isToken = (input: string): boolean => input !== "" && endOf(TOKEN, input, 0) === input.length
 
@@ -636,12 +675,16 @@ const formatBaggagePair = (key: string, value: string): string | undefined => {
  * 64 members in 8,192 bytes always fit (W3C Baggage, §3.3.2). What goes beyond
  * 180 members or 8,192 bytes is left out by whole members. A key that is no
  * RFC 7230 token cannot be expressed and is left out; values are percent-encoded,
- * so that no value can end the header.
+ * so that no value can end the header. Members of a long header that was read
+ * with {@link parseTraceHeaders} or from a carrier are printed as they came,
+ * where that is how they would be printed.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const formatBaggage = (members: ReadonlyArray<BaggageMember>): string | undefined => {
+  const header = printed.get(members)
+  if (header !== undefined) return header
   let out = ""
   let count = 0
   for (const member of members) {
@@ -678,9 +721,8 @@ export const parseTraceHeaders = (headers: TraceHeaders): Option.Option<RemoteCo
     const tracestate = headers.tracestate === undefined ? undefined : parseTracestate(headers.tracestate)
     if (tracestate !== undefined) context.tracestate = tracestate
   }
-  const baggage = headers.baggage === undefined ? [] : parseBaggage(headers.baggage)
-  if (baggage.length > 0) context.baggage = baggage
-  return traceparent === undefined && baggage.length === 0 ? Option.none() : Option.some(context)
+  if (headers.baggage !== undefined) addBaggage(context, headers.baggage)
+  return "traceparent" in context || "baggage" in context ? Option.some(context) : Option.none()
 }
 
 /**

@@ -236,25 +236,33 @@ describe("hostile carriers", () => {
     ["baggage of properties", { traceparent, baggage: `k=v;${fill("p=1", ";")}` }],
     ["baggage of properties without values", { traceparent, baggage: `k=v;${fill("p", ";")}` }],
     ["baggage of members with properties", { traceparent, baggage: fill("a=1;b;c=2", ",") }],
+    ["baggage of tiny properties", {
+      traceparent,
+      baggage: Array.from({ length: 180 }, () => `k=v${";p".repeat(20)}`).join(",")
+    }],
+    ["baggage of escaped properties", { traceparent, baggage: `k=v;${fill("p=%41", ";")}` }],
+    ["baggage with a last good member", { traceparent, baggage: `${fill("k=v;p q", ",")},k=v` }],
+    ["baggage beyond ASCII", { traceparent, baggage: `${fill("k=€", ",")},k=v` }],
     ["baggage in parts", { traceparent, baggage: fill("a=1", ",").split(",") }],
     ["baggage in bytes", { traceparent: Buffer.from(traceparent), baggage: Buffer.from(fill("a=1", ",")) }],
     ["many keys", manyKeys],
     ["a spelling after many keys", { ...manyKeys, Traceparent: traceparent, BAGGAGE: "a=1" }]
   ]
-  // The best of as many rounds as it takes, so that another process on the machine does not count.
-  it.effect("cost less than 50 µs on average at 8 KB", () =>
-    Effect.gen(function*() {
-      const messages = large.map(([, headers]) => ({ _trace_context: headers }))
-      let best = Infinity
-      for (let round = 0; round < 200 || (best >= 50 && round < 20_000); round++) {
-        const start = performance.now()
-        for (const message of messages) yield* extractTraceContext(message)
-        best = Math.min(best, (performance.now() - start) * 1000 / messages.length)
-      }
-      assert.isBelow(best, 50)
-    }))
 
   for (const [name, headers] of large) {
+    // The best of as many rounds as it takes, so that another process on the machine does not count.
+    it.effect(`8 KB cost less than 50 µs: ${name}`, () =>
+      Effect.gen(function*() {
+        const message = { _trace_context: headers }
+        let best = Infinity
+        for (let round = 0; round < 300 || (best >= 50 && round < 50_000); round++) {
+          const start = performance.now()
+          yield* extractTraceContext(message)
+          best = Math.min(best, (performance.now() - start) * 1000)
+        }
+        assert.isBelow(best, 50)
+      }))
+
     it.effect(`a megabyte: ${name}`, () =>
       Effect.gen(function*() {
         const enlarge = (value: unknown): unknown =>
