@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
@@ -10,6 +11,8 @@ export default defineConfig({
     // Integration tests start real servers; a shared CI machine needs the room.
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    sequence: { concurrent: false }
+    sequence: { concurrent: false },
+    // The default leaves a core free. On two cores that is half of them, while most tests wait for other processes.
+    maxWorkers: Math.max(2, availableParallelism() - 1)
   }
 })
