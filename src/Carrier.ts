@@ -124,8 +124,10 @@ export interface Carrier<C> {
  * @since 0.1.0
  */
 export const Propagators: Context.Reference<Propagators> = Context.Reference<Propagators>("loom-tracing/Propagators", {
-  defaultValue: () => ({ tracecontext: true, baggage: true })
+  defaultValue: () => DEFAULT_PROPAGATORS
 })
+
+const DEFAULT_PROPAGATORS: Propagators = { tracecontext: true, baggage: true }
 
 /**
  * Which of the W3C formats are read and written.
@@ -328,7 +330,9 @@ export const readTraceContext = (message: unknown): Option.Option<RemoteContext>
   try {
     if (!Predicate.isObject(message) || !Object.hasOwn(message, TRACE_CONTEXT_KEY)) return Option.none()
     const headers = message[TRACE_CONTEXT_KEY]
-    return Predicate.isObject(headers) ? readHeaders(headers, lookup) : Option.none()
+    return Predicate.isObject(headers)
+      ? readHeaders(lookup(headers, "traceparent"), lookup(headers, "tracestate"), lookup(headers, "baggage"))
+      : Option.none()
   } catch {
     return Option.none()
   }
@@ -398,27 +402,33 @@ const joinedText = (value: unknown): string | undefined => {
   return joined
 }
 
-/** Reads the three headers. May throw what the carrier throws. */
-const readHeaders = <C>(carrier: C, get: (carrier: C, name: string) => unknown): Option.Option<RemoteContext> => {
+/** Reads the three headers. */
+const readHeaders = (
+  traceparentValue: unknown,
+  tracestateValue: unknown,
+  baggageValue: unknown
+): Option.Option<RemoteContext> => {
   // `TracedMessage` decodes outside of an effect's own code, so the fiber is asked for rather than handed down.
   const fiber = Fiber.getCurrent()
-  const propagators = Context.get(fiber === undefined ? Context.empty() : fiber.context, Propagators)
+  const propagators = fiber === undefined ? DEFAULT_PROPAGATORS : Context.get(fiber.context, Propagators)
   const context: { traceparent?: Traceparent; tracestate?: string; baggage?: ReadonlyArray<BaggageMember> } = {}
+  let found = false
   if (propagators.tracecontext) {
-    const header = singleText(get(carrier, "traceparent"))
+    const header = singleText(traceparentValue)
     const traceparent = header === undefined ? undefined : parseTraceparent(header)
     if (traceparent !== undefined) {
       context.traceparent = traceparent
-      const tracestate = joinedText(get(carrier, "tracestate"))
+      found = true
+      const tracestate = joinedText(tracestateValue)
       const parsed = tracestate === undefined ? undefined : parseTracestate(tracestate)
       if (parsed !== undefined) context.tracestate = parsed
     }
   }
   if (propagators.baggage) {
-    const baggage = joinedText(get(carrier, "baggage"))
-    if (baggage !== undefined) addBaggage(context, baggage)
+    const baggage = joinedText(baggageValue)
+    if (baggage !== undefined) found = addBaggage(context, baggage) || found
   }
-  return "traceparent" in context || "baggage" in context ? Option.some(context) : Option.none()
+  return found ? Option.some(context) : Option.none()
 }
 
 /** Whether a key is this lower-case name in another case. */
@@ -726,7 +736,9 @@ export const extractHeaders: {
 ): Effect.Effect<Option.Option<RemoteContext>> =>
   Effect.sync(() => {
     try {
-      return carrier === null || carrier === undefined ? Option.none() : readHeaders(carrier, kind.get)
+      return carrier === null || carrier === undefined
+        ? Option.none()
+        : readHeaders(kind.get(carrier, "traceparent"), kind.get(carrier, "tracestate"), kind.get(carrier, "baggage"))
     } catch {
       return Option.none()
     }

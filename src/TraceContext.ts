@@ -302,21 +302,31 @@ const tracestateValueEnd = (input: string, start: number): number => {
   return end === start ? -1 : end
 }
 
+/** Where the members of the header that is being checked begin and their keys end. */
+const keyRanges = new Uint16Array(2 * TRACESTATE_MAX_MEMBERS)
+
+/** Whether a key that has been read before is the text from `start` to `end`. */
+const isRepeated = (header: string, count: number, start: number, end: number): boolean => {
+  for (let i = 0; i < count; i++) {
+    const other = keyRanges[2 * i]
+    if (keyRanges[2 * i + 1] - other === end - start && header.startsWith(header.slice(start, end), other)) return true
+  }
+  return false
+}
+
 /** Whether a header can be passed on as it is, which is the common case and needs no copy of anything. */
 const isCanonicalTracestate = (header: string): boolean => {
   if (header.length > TRACESTATE_MAX_OUTPUT) return false
-  const keys: Array<string> = []
   let start = 0
-  while (keys.length < TRACESTATE_MAX_MEMBERS) {
+  for (let count = 0; count < TRACESTATE_MAX_MEMBERS; count++) {
     const keyEnd = tracestateKeyEnd(header, start)
-    if (keyEnd < 0 || header[keyEnd] !== "=") return false
+    if (keyEnd < 0 || header.charCodeAt(keyEnd) !== EQUALS) return false
     const end = tracestateValueEnd(header, keyEnd + 1)
-    if (end < 0) return false
-    const key = header.slice(start, keyEnd)
-    if (keys.includes(key)) return false
+    if (end < 0 || isRepeated(header, count, start, keyEnd)) return false
     if (end === header.length) return true
-    if (header[end] !== ",") return false
-    keys.push(key)
+    if (header.charCodeAt(end) !== COMMA) return false
+    keyRanges[2 * count] = start
+    keyRanges[2 * count + 1] = keyEnd
     start = end + 1
   }
   return false
@@ -612,17 +622,18 @@ const readProperties = (input: string, start: number, properties: Array<BaggageP
 const BAGGAGE_EAGER_INPUT = 512
 
 /**
- * Gives a context the baggage of a header, if there is any in it.
+ * Gives a context the baggage of a header. Says whether there is any in it.
  *
  * @internal
  */
-export const addBaggage = (context: { baggage?: ReadonlyArray<BaggageMember> }, header: string): void => {
+export const addBaggage = (context: { baggage?: ReadonlyArray<BaggageMember> }, header: string): boolean => {
   if (header.length <= BAGGAGE_EAGER_INPUT) {
     const members = parseBaggage(header)
-    if (members.length > 0) context.baggage = members
-    return
+    if (members.length === 0) return false
+    context.baggage = members
+    return true
   }
-  if (!readMembers(header, undefined)) return
+  if (!readMembers(header, undefined)) return false
   let members: Array<BaggageMember> | undefined
   Object.defineProperty(context, "baggage", {
     configurable: true,
@@ -636,6 +647,7 @@ export const addBaggage = (context: { baggage?: ReadonlyArray<BaggageMember> }, 
       return members
     }
   })
+  return true
 }
 
 /** Long headers that can travel on as they came, by their members. */
@@ -721,8 +733,8 @@ export const parseTraceHeaders = (headers: TraceHeaders): Option.Option<RemoteCo
     const tracestate = headers.tracestate === undefined ? undefined : parseTracestate(headers.tracestate)
     if (tracestate !== undefined) context.tracestate = tracestate
   }
-  if (headers.baggage !== undefined) addBaggage(context, headers.baggage)
-  return "traceparent" in context || "baggage" in context ? Option.some(context) : Option.none()
+  const hasBaggage = headers.baggage !== undefined && addBaggage(context, headers.baggage)
+  return traceparent !== undefined || hasBaggage ? Option.some(context) : Option.none()
 }
 
 /**
