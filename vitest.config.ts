@@ -8,9 +8,9 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Named, so that no environment adds a reporter and the summary stays the last thing printed.
     reporters: ["default"],
-    // Integration tests start real servers; a shared CI machine needs the room.
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // No test should take as long; one that hangs is told from one that shares a busy machine.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     sequence: { concurrent: false },
     // The default leaves a core free. On two cores that is half of them, while most tests wait for other processes.
     maxWorkers: Math.max(2, availableParallelism() - 1)

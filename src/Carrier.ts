@@ -17,7 +17,14 @@ import * as Predicate from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
 import { linkNextSpan } from "./internal/linkNextSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
-import { propagatedSpan, toExternalSpan, traceparentOf, tracestateOf } from "./internal/spanContext.ts"
+import {
+  AmbientSpan,
+  propagatedSpan,
+  toExternalSpan,
+  toLinkedSpan,
+  traceparentOf,
+  tracestateOf
+} from "./internal/spanContext.ts"
 import { addBaggage, formatBaggage, formatTraceparent, parseTraceparent, parseTracestate } from "./TraceContext.ts"
 import type { BaggageMember, RemoteContext, TraceHeaders, Traceparent } from "./TraceContext.ts"
 
@@ -800,8 +807,12 @@ export const withRemoteContext: {
   return remote === undefined
     ? self
     : Effect.updateContext(self, (context: Context.Context<R>): Context.Context<R> => {
-      const ambient = Context.getOrUndefined(context, Tracer.ParentSpan)
-      const parent = toExternalSpan(remote, ambient?._tag === "Span" ? ambient : undefined)
+      const current = Context.getOrUndefined(context, Tracer.ParentSpan)
+      // A context in a context: the local span is still the one around both.
+      const ambient = current?._tag === "ExternalSpan"
+        ? Context.getOrUndefined(current.annotations, AmbientSpan)
+        : current
+      const parent = toExternalSpan(remote, ambient)
       let next = parent === undefined ? context : Context.add(context, Tracer.ParentSpan, parent)
       // Its own baggage or none: what is current here belongs to somebody else's request.
       const baggage = remote.baggage ?? NO_BAGGAGE
@@ -891,7 +902,7 @@ export const linkRemoteContext: {
   const remote = contextOf(context)
   return remote === undefined ? self : Effect.withFiber((fiber) => {
     const tracer = fiber.cache.tracer
-    const span = tracer === undefined || isTracingOff(fiber) ? undefined : toExternalSpan(remote)
+    const span = tracer === undefined || isTracingOff(fiber) ? undefined : toLinkedSpan(remote)
     return span === undefined ? self : Effect.withTracer(self, linkNextSpan(tracer!, { span, attributes }))
   })
 })

@@ -105,3 +105,19 @@ export const GenAiSettings: Context.Reference<GenAiSettings> = Context.Reference
     })
   }
 )
+
+/**
+ * Settings with those of others in their place, where they say something.
+ *
+ * @internal
+ */
+export const mergeSettings = (
+  settings: GenAiSettings,
+  ...others: ReadonlyArray<{ readonly [K in keyof GenAiSettings]?: GenAiSettings[K] | undefined } | undefined>
+): GenAiSettings =>
+  others.reduce<GenAiSettings>((merged, other) => ({
+    convention: other?.convention ?? merged.convention,
+    capture: other?.capture ?? merged.capture,
+    redact: other?.redact ?? merged.redact,
+    maxContentBytes: other?.maxContentBytes ?? merged.maxContentBytes
+  }), settings)

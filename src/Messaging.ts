@@ -24,7 +24,7 @@ import { isTracingOff } from "./internal/off.ts"
 import { reportOnce } from "./internal/reportOnce.ts"
 import * as semconv from "./internal/semconv.ts"
 import { setAttribute, type SpanSpec, traced } from "./internal/span.ts"
-import { AmbientSpan, propagatedSpan, toExternalSpan } from "./internal/spanContext.ts"
+import { AmbientSpan, propagatedSpan, toLinkedSpan } from "./internal/spanContext.ts"
 import type { Attributes } from "./internal/startAttributes.ts"
 import type { RemoteContext } from "./TraceContext.ts"
 import type { TracedMessage } from "./TracedMessage.ts"
@@ -261,8 +261,7 @@ const linkOf = (message: BatchMessage): Tracer.SpanLink | undefined => {
   // A message may be a hostile object, as in `injectTraceContext`.
   try {
     const { traceContext } = message
-    const context = contextOf(traceContext ?? readTraceContext(message))
-    const span = context === undefined ? undefined : toExternalSpan(context)
+    const span = toLinkedSpan(contextOf(traceContext ?? readTraceContext(message)))
     return span === undefined ? undefined : { span, attributes: linkAttributes(message) }
   } catch {
     return undefined

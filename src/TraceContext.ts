@@ -12,6 +12,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -660,7 +661,9 @@ const NOT_PRINTED = /[^\x21-\x7e]|;(?:[;,]|$)|%(?![\da-f]{2})/i
 const isPrinted = (header: string, members: number): boolean =>
   header.length <= BAGGAGE_MAX_OUTPUT && header.split(",", members + 1).length === members && !NOT_PRINTED.test(header)
 
-const isToken = (input: string): boolean => input !== "" && endOf(TOKEN, input, 0) === input.length
+// What is printed may come from a program without types.
+const isToken = (input: unknown): boolean =>
+  Predicate.isString(input) && input !== "" && endOf(TOKEN, input, 0) === input.length
 
 /** A member cannot travel in part (§3.3.2): what cannot be expressed in it leaves out all of it. */
 const formatBaggageMember = (member: BaggageMember): string | undefined => {
@@ -675,7 +678,7 @@ const formatBaggageMember = (member: BaggageMember): string | undefined => {
 }
 
 const formatBaggagePair = (key: string, value: string): string | undefined => {
-  const encodedValue = isToken(key) ? percentEncode(value) : undefined
+  const encodedValue = isToken(key) && Predicate.isString(value) ? percentEncode(value) : undefined
   return encodedValue === undefined ? undefined : `${key}=${encodedValue}`
 }
 

@@ -53,7 +53,9 @@ const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
 
 /** Whether a payload's encoded side names the context's key itself, and so wants to see it. */
 const declaresContextKey = (ast: SchemaAST.AST): boolean =>
-  SchemaAST.isObjects(ast) && ast.propertySignatures.some((property) => property.name === TRACE_CONTEXT_KEY)
+  SchemaAST.isUnion(ast)
+    ? ast.types.some(declaresContextKey)
+    : SchemaAST.isObjects(ast) && ast.propertySignatures.some((property) => property.name === TRACE_CONTEXT_KEY)
 
 /** Whether decoding ignores a key that it does not know, so that the message need not be copied without its context. */
 const ignoresContextKey = (ast: SchemaAST.AST): boolean =>

@@ -30,18 +30,19 @@ export interface InstrumentationScope {
 }
 
 /**
- * What has become of the sampled spans that have ended.
+ * What has become of the sampled spans that the layer's own queue was given.
  *
  * **Details**
  *
  * The numbers are exact: `ended` is always the sum of the other three.
- * `queued` includes the batch that is on its way.
+ * `queued` includes the batch that is on its way. All are zero where there is
+ * no queue: with the exporters `console` and `none`, and beside `provider`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ExportStats {
-  /** Sampled spans that have ended. */
+  /** Sampled spans that have ended and were to be exported. */
   readonly ended: number
   /** Spans that the collector has accepted. */
   readonly exported: number

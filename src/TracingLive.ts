@@ -9,6 +9,7 @@ import type { Sampler, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-tr
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Formatter from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -18,7 +19,7 @@ import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { Propagators } from "./Carrier.ts"
 import { GenAiMetrics } from "./GenAiMetrics.ts"
-import { GenAiSettings } from "./GenAiSettings.ts"
+import { GenAiSettings, mergeSettings } from "./GenAiSettings.ts"
 import { isHeader, type OtelEnv, parseEndpoint, readOtelEnv, withoutUser } from "./internal/otelEnv.ts"
 import type { SdkSettings } from "./internal/sdk.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
@@ -77,12 +78,7 @@ export class TracingConfigError extends Schema.TaggedError<TracingConfigError>()
   }
 }
 
-const describe = (value: unknown): string =>
-  Predicate.isString(value)
-    ? JSON.stringify(value)
-    : Predicate.isFunction(value)
-    ? "a function"
-    : String(value)
+const describe = (value: unknown): string => Predicate.isFunction(value) ? "a function" : Formatter.format(value)
 
 // =============================================================================
 // Options
@@ -102,7 +98,10 @@ export interface TracingOptions {
   readonly serviceVersion?: string | undefined
   /** Further attributes of the resource, above those of `OTEL_RESOURCE_ATTRIBUTES`. */
   readonly resourceAttributes?: Readonly<Record<string, AttributeValue>> | undefined
-  /** Where spans go: a collector, the terminal, nowhere, or an exporter of your own. Default: `OTEL_TRACES_EXPORTER`, else `"otlp"`. */
+  /**
+   * Where spans go: a collector, the terminal, nowhere, or an exporter of your own. Default: `OTEL_TRACES_EXPORTER`,
+   * else `"otlp"`.
+   */
   readonly exporter?: "otlp" | "console" | "none" | SpanExporter | undefined
   /** The collector's gRPC address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. */
   readonly endpoint?: string | undefined
@@ -125,7 +124,7 @@ export interface TracingOptions {
    * Default: false.
    */
   readonly global?: boolean | undefined
-  /** Exports nothing to the collector while the layer is built, and fails if that cannot be done. Default: false. */
+  /** Sends the collector an empty export while the layer is built, and fails if it is not taken. Default: false. */
   readonly verify?: boolean | undefined
   /**
    * Also exports the program's Effect metrics over OTLP gRPC, and has GenAI spans record the convention's. Default:
@@ -241,11 +240,74 @@ const loadSdk = Effect.tryPromise(() => import("./internal/sdk.ts")).pipe(
 
 const messageOf = (error: unknown): string => (Predicate.isError(error) ? error.message : String(error)).split("\n")[0]
 
-const millisOf = (input: Duration.Input | undefined): number | undefined =>
-  input === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(input))
+/** A timer that is given more milliseconds than this fires at once. */
+const MAX_TIMEOUT = 2 ** 31 - 1
 
-const exportersOf = (options: TracingOptions, env: OtelEnv): SdkSettings["exporters"] =>
-  options.exporter === undefined ? env.exporters ?? ["otlp"] : [options.exporter]
+const millisOf = (input: Duration.Input | undefined): number | undefined =>
+  input === undefined ? undefined : Math.min(Duration.toMillis(Duration.fromInputUnsafe(input)), MAX_TIMEOUT)
+
+/** What somebody else's provider decides for itself. */
+const OWN_PROVIDER_OPTIONS = [
+  "exporter",
+  "spanProcessors",
+  "sampler",
+  "verify",
+  "maxQueueSize",
+  "maxQueueBytes",
+  "exportInterval"
+] as const
+
+/** Options that metrics have a use for even where the spans go somewhere else. */
+const OWN_EXPORT_OPTIONS = ["endpoint", "headers", "serviceName", "serviceVersion", "resourceAttributes"] as const
+
+/** Options that were given for nothing. */
+const uselessOptions = (options: TracingOptions, exportsMetrics: boolean): ReadonlyArray<string> =>
+  options.provider === undefined
+    ? []
+    : [...OWN_PROVIDER_OPTIONS, ...exportsMetrics ? [] : OWN_EXPORT_OPTIONS].filter((option) =>
+      options[option] !== undefined
+    )
+
+/** What the combinators are told. */
+const makeReferences = Effect.fnUntraced(function*(options: TracingOptions, env: OtelEnv, exportsMetrics: boolean) {
+  const propagators: Propagators = env.propagators === undefined ? yield* Propagators : {
+    tracecontext: env.propagators.includes("tracecontext"),
+    baggage: env.propagators.includes("baggage")
+  }
+  return Context.empty().pipe(
+    Context.add(GenAiSettings, mergeSettings(yield* GenAiSettings, env.genAi, options.genAi)),
+    Context.add(Propagators, propagators),
+    Context.add(GenAiMetrics, exportsMetrics || (yield* GenAiMetrics))
+  )
+})
+
+const toSdkSettings = (
+  options: TracingOptions,
+  env: OtelEnv,
+  references: Context.Context<never>,
+  exportsMetrics: boolean,
+  report: (message: string) => void
+): SdkSettings => ({
+  env,
+  serviceName: options.serviceName,
+  serviceVersion: options.serviceVersion,
+  resourceAttributes: options.resourceAttributes ?? {},
+  exporters: options.exporter === undefined ? env.exporters ?? ["otlp"] : [options.exporter],
+  endpoint: options.endpoint,
+  headers: headersOf(options.headers),
+  spanProcessors: options.spanProcessors ?? [],
+  sampler: options.sampler,
+  baggageAttributes: options.baggageAttributes ?? [],
+  provider: options.provider,
+  global: options.global ?? false,
+  propagators: Context.get(references, Propagators),
+  metrics: exportsMetrics,
+  maxQueueSize: options.maxQueueSize,
+  maxQueueBytes: options.maxQueueBytes,
+  exportInterval: millisOf(options.exportInterval),
+  shutdownTimeout: millisOf(options.shutdownTimeout) ?? 5000,
+  report
+})
 
 const build = Effect.fnUntraced(function*(
   options: TracingOptions
@@ -254,53 +316,27 @@ const build = Effect.fnUntraced(function*(
   const env = yield* readOtelEnv
   for (const warning of env.warnings) yield* Effect.logWarning(warning)
 
-  const genAi: GenAiSettings = {
-    ...(yield* GenAiSettings),
-    convention: env.convention,
-    capture: env.capture,
-    ...options.genAi
-  }
-  const propagators: Propagators = env.propagators === undefined ? yield* Propagators : {
-    tracecontext: env.propagators.includes("tracecontext"),
-    baggage: env.propagators.includes("baggage")
-  }
   const exportsMetrics = options.metrics ?? env.metrics.exporters?.includes("otlp") ?? false
-  const settings = Context.empty().pipe(
-    Context.add(GenAiSettings, genAi),
-    Context.add(Propagators, propagators),
-    Context.add(GenAiMetrics, exportsMetrics || (yield* GenAiMetrics))
-  )
-  const off = Context.merge(noopContext, settings)
+  const references = yield* makeReferences(options, env, exportsMetrics)
+  const off = Context.merge(noopContext, references)
   if (env.disabled) return off
   const sdk = yield* loadSdk
   if (sdk === undefined) return off
+  const useless = uselessOptions(options, exportsMetrics)
+  if (useless.length > 0) {
+    yield* Effect.logWarning(
+      `provider: it decides for itself what ${useless.map((option) => `\`${option}\``).join(", ")} would say. ` +
+        "Set it there, or leave out `provider`."
+    )
+  }
 
   // Reports come from timers and callbacks of the SDK; they go to the loggers of the program.
   const context = yield* Effect.context<never>()
   const log = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context))
-  const live = yield* sdk.makeSdk({
-    env,
-    serviceName: options.serviceName,
-    serviceVersion: options.serviceVersion,
-    resourceAttributes: options.resourceAttributes ?? {},
-    exporters: exportersOf(options, env),
-    endpoint: options.endpoint,
-    headers: headersOf(options.headers),
-    spanProcessors: options.spanProcessors ?? [],
-    sampler: options.sampler,
-    baggageAttributes: options.baggageAttributes ?? [],
-    provider: options.provider,
-    global: options.global ?? false,
-    propagators,
-    metrics: exportsMetrics,
-    maxQueueSize: options.maxQueueSize,
-    maxQueueBytes: options.maxQueueBytes,
-    exportInterval: millisOf(options.exportInterval),
-    shutdownTimeout: millisOf(options.shutdownTimeout) ?? 5000,
-    report: (message) => {
-      log(Effect.logWarning(message))
-    }
-  }).pipe(
+  const report = (message: string) => {
+    log(Effect.logWarning(message))
+  }
+  const live = yield* sdk.makeSdk(toSdkSettings(options, env, references, exportsMetrics, report)).pipe(
     // A sampler, processor or exporter that throws while it is set up costs the traces, not the program.
     Effect.catchDefect((defect) =>
       Effect.as(Effect.logWarning(`Tracing is off: it could not be set up (${messageOf(defect)})`), undefined)
@@ -314,7 +350,7 @@ const build = Effect.fnUntraced(function*(
     )
   }
   const { tracing } = live
-  return settings.pipe(
+  return references.pipe(
     Context.add(Tracing, tracing),
     Context.add(Tracer.Tracer, tracing.tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION }))
   )
@@ -329,7 +365,8 @@ const build = Effect.fnUntraced(function*(
  *
  * **Details**
  *
- * The layer owns its tracer provider and sets nothing global. Releasing it
+ * The layer owns its tracer provider and sets nothing global unless `global`
+ * or `OTEL_LOG_LEVEL` asks for it. Releasing it
  * exports what has ended, within `shutdownTimeout`, and never turns a program
  * that has succeeded into one that has failed. What could not be exported is
  * told in one warning, with its number.

@@ -13,7 +13,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Tracer from "effect/Tracer"
-import { GenAiSettings } from "./GenAiSettings.ts"
+import { GenAiSettings, mergeSettings } from "./GenAiSettings.ts"
 import { violationsOf } from "./internal/conventionLint.ts"
 import { closest, matchAll, show, showTree } from "./internal/spanMatch.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
@@ -272,7 +272,7 @@ const build = Effect.fnUntraced(function*(options: TracingTestOptions): Effect.f
       log(Effect.logWarning(message))
     }
   })
-  const genAi: GenAiSettings = { ...(yield* GenAiSettings), ...options.genAi }
+  const genAi = mergeSettings(yield* GenAiSettings, options.genAi)
   const numbers = () => {
     const ended = memory.finished().length
     return { ended, exported: ended, dropped: 0, queued: 0 }

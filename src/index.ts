@@ -149,6 +149,7 @@ export {
   formatBaggage,
   formatTraceHeaders,
   formatTraceparent,
+  isValidSpanIdentity,
   parseBaggage,
   parseTraceHeaders,
   parseTraceparent,

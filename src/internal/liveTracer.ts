@@ -60,6 +60,16 @@ const isPrimitiveArray = (value: ReadonlyArray<unknown>): boolean => {
   return value.every((item) => typeof item === type)
 }
 
+/** An object may throw wherever it is touched. Then there is nothing to record of it. */
+const toArrayOrText = (value: unknown): Otel.AttributeValue | undefined => {
+  try {
+    if (Array.isArray(value) && isPrimitiveArray(value)) return value.slice()
+    return Inspectable.toStringUnknown(value, 0)
+  } catch {
+    return undefined
+  }
+}
+
 /** What OpenTelemetry can hold of a value; `undefined` for one that is absent. */
 const toAttributeValue = (value: unknown): Otel.AttributeValue | undefined => {
   switch (typeof value) {
@@ -73,8 +83,7 @@ const toAttributeValue = (value: unknown): Otel.AttributeValue | undefined => {
       return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString()
     default:
       if (value === null) return undefined
-      if (Array.isArray(value) && isPrimitiveArray(value)) return value.slice()
-      return Inspectable.toStringUnknown(value, 0)
+      return toArrayOrText(value)
   }
 }
 
@@ -146,6 +155,8 @@ const isLeftOut = (options: SpanOptions): boolean => {
 }
 
 const markRandom = (spanContext: Otel.SpanContext): void => {
+  // Where tracing is suppressed, the API gives out a constant that all the process shares.
+  if (spanContext.traceId === Otel.INVALID_TRACEID) return
   try {
     spanContext.traceFlags |= FLAG_RANDOM
   } catch {
@@ -395,10 +406,16 @@ export const makeLiveTracers = (
   const forScope = (scope: InstrumentationScope): ScopedTracer => {
     const key = JSON.stringify([scope.name, scope.version, scope.schemaUrl])
     let tracer = tracers.get(key)
-    if (tracer === undefined) {
+    if (tracer !== undefined) return tracer
+    try {
       tracer = makeTracer(scope)
-      tracers.set(key, tracer)
+    } catch (error) {
+      // That the layer's own scope throws is told where the layer is built.
+      if (tracers.size === 0) throw error
+      state.thrown(error)
+      tracer = { [ScopedTracerTypeId]: forScope, span: noopTracer.span }
     }
+    tracers.set(key, tracer)
     return tracer
   }
   const makeTracer = (scope: InstrumentationScope): ScopedTracer => {

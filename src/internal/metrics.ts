@@ -8,6 +8,7 @@ import * as OtelMetrics from "@effect/opentelemetry/OtelMetrics"
 import { Resource } from "@effect/opentelemetry/Resource"
 import type { ChannelCredentials, Metadata } from "@grpc/grpc-js"
 import type { Attributes } from "@opentelemetry/api"
+import { ExportResultCode } from "@opentelemetry/core"
 import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc"
 import type { Resource as OtelResource } from "@opentelemetry/resources"
 import {
@@ -61,7 +62,8 @@ const correct = (producer: MetricProducer): MetricProducer => ({
 
 /**
  * The stock exporter, with everything that it would otherwise look up in
- * `process.env` behind the back of `Config`.
+ * `process.env` behind the back of `Config`. It says nothing of a failure to
+ * anybody but OpenTelemetry's own diagnostics; here the first of a row is told.
  *
  * @internal
  */
@@ -71,8 +73,8 @@ export const makeGrpcExporter = (config: {
   readonly credentials: ChannelCredentials
   readonly timeoutMillis: number | undefined
   readonly compression: "none" | "gzip" | undefined
-}): PushMetricExporter =>
-  new OTLPMetricExporter({
+}, onFailure: (error: unknown) => void): PushMetricExporter => {
+  const exporter = new OTLPMetricExporter({
     url: config.url,
     metadata: config.metadata,
     credentials: config.credentials,
@@ -80,6 +82,17 @@ export const makeGrpcExporter = (config: {
     // The enum's value: the package that holds the enum is not one of ours.
     compression: (config.compression ?? "none") as never
   })
+  let isFailing = false
+  const exportMetrics = exporter.export.bind(exporter)
+  exporter.export = (metrics, done) =>
+    exportMetrics(metrics, (result) => {
+      const hasFailed = result.code === ExportResultCode.FAILED
+      if (hasFailed && !isFailing) onFailure(result.error)
+      isFailing = hasFailed
+      done(result)
+    })
+  return exporter
+}
 
 const DEFAULT_TIMEOUT = 10_000
 

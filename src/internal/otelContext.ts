@@ -131,22 +131,26 @@ interface Entered extends Fiber.Fiber<unknown, unknown> {
  * fiber stops running, the context that was active before is active again, so
  * that nothing leaks to the caller or to the fiber that runs next.
  */
-const enterOnce = (storage: AsyncLocalStorage<Otel.Context>, contextOf: ContextOf): Hook => (primitive, fiber) => {
-  const entered: Entered = fiber
-  const wanted = contextOf(fiber) ?? entered[Outer]
-  if (wanted !== undefined) {
-    const active = storage.getStore()
-    if (active !== wanted) {
-      entered[Outer] ??= active ?? Otel.ROOT_CONTEXT
-      storage.enterWith(wanted)
+const enterOnce = (storage: AsyncLocalStorage<Otel.Context>, contextOf: ContextOf): Hook => {
+  const hook: Hook = (primitive, fiber) => {
+    const entered: Entered = fiber
+    const wanted = contextOf(fiber) ?? entered[Outer]
+    if (wanted !== undefined) {
+      const active = storage.getStore()
+      if (active !== wanted) {
+        entered[Outer] ??= active ?? Otel.ROOT_CONTEXT
+        storage.enterWith(wanted)
+      }
     }
+    const result = primitive[evaluate](fiber)
+    // Under another tracer this is not asked again, so that it would not see the fiber stop.
+    if (entered[Outer] !== undefined && (result === Yield || fiber.cache.tracerContext !== hook)) {
+      storage.enterWith(entered[Outer])
+      entered[Outer] = undefined
+    }
+    return result
   }
-  const result = primitive[evaluate](fiber)
-  if (result === Yield && entered[Outer] !== undefined) {
-    storage.enterWith(entered[Outer])
-    entered[Outer] = undefined
-  }
-  return result
+  return hook
 }
 
 /**

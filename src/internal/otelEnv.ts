@@ -47,6 +47,11 @@ const timeout: Format<number> = {
   expected: millis.expected,
   parse: (raw) => Option.map(millis.parse(raw), (value) => value === 0 ? DAY : Math.min(value, DAY))
 }
+/** As a timer can hold it: zero would be all the time. */
+const interval: Format<number> = {
+  expected: "a whole number of milliseconds, 1 or more",
+  parse: (raw) => Option.map(Option.filter(millis.parse(raw), (value) => value > 0), (value) => Math.min(value, DAY))
+}
 const positiveInt = fromSchema(
   "a whole number, 1 or more",
   Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThan(0))
@@ -82,8 +87,10 @@ const endpoint: Format<string> = {
 const MAX_LENGTH = 32_768
 
 /** A value as a warning shows it. */
-const show = (value: string): string =>
-  JSON.stringify(withoutUser(value.length > 100 ? `${value.slice(0, 100)}…` : value))
+const show = (value: string): string => {
+  const safe = withoutUser(value)
+  return JSON.stringify(safe.length > 100 ? `${safe.slice(0, 100)}…` : safe)
+}
 
 interface Pairs {
   readonly entries: Record<string, string>
@@ -183,12 +190,31 @@ export const readOtelEnv = Effect.gen(function*() {
       return known.length === 0 ? undefined : Array.from(new Set(known))
     })
 
-  /** A variable that exists for traces alone and, with less weight, for all signals. */
-  const readOtlp = <A>(name: string, format: Format<A>): Effect.Effect<A | undefined> =>
-    Effect.gen(function*() {
-      const forTraces = yield* read(`OTEL_EXPORTER_OTLP_TRACES_${name}`, format)
-      return forTraces ?? (yield* read(`OTEL_EXPORTER_OTLP_${name}`, format))
+  /** How a signal is exported: its own variables and, with less weight, those of all signals. */
+  const readOtlp = Effect.fnUntraced(function*(signal: "TRACES" | "METRICS") {
+    const readOne = Effect.fnUntraced(function*<A>(name: string, format: Format<A>) {
+      const own = yield* read(`OTEL_EXPORTER_OTLP_${signal}_${name}`, format)
+      return own ?? (yield* read(`OTEL_EXPORTER_OTLP_${name}`, format))
     })
+    return {
+      ownEndpoint: yield* read(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, endpoint),
+      endpoint: yield* read("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+      headers: {
+        ...(yield* readHeaders("OTEL_EXPORTER_OTLP_HEADERS")),
+        ...(yield* readHeaders(`OTEL_EXPORTER_OTLP_${signal}_HEADERS`))
+      },
+      protocol: yield* readOne("PROTOCOL", oneOf("grpc", "http/protobuf")),
+      timeout: yield* readOne("TIMEOUT", timeout),
+      compression: yield* readOne("COMPRESSION", oneOf("none", "gzip")),
+      insecure: yield* readOne("INSECURE", boolean),
+      /** Paths of PEM files. */
+      certificates: {
+        authority: yield* readOne("CERTIFICATE", text),
+        clientKey: yield* readOne("CLIENT_KEY", text),
+        clientCertificate: yield* readOne("CLIENT_CERTIFICATE", text)
+      }
+    }
+  })
 
   const readPairs = (name: string): Effect.Effect<Record<string, string>> =>
     Effect.map(raw(name), (value) => {
@@ -220,28 +246,12 @@ export const readOtelEnv = Effect.gen(function*() {
   const attributeCount = yield* read("OTEL_ATTRIBUTE_COUNT_LIMIT", limit)
   const attributeLength = yield* read("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)
 
-  return {
-    warnings: warnings as ReadonlyArray<string>,
+  const env = {
     disabled: (yield* read("OTEL_SDK_DISABLED", boolean)) ?? false,
     serviceName: yield* read("OTEL_SERVICE_NAME", text),
     resourceAttributes: yield* readPairs("OTEL_RESOURCE_ATTRIBUTES"),
     exporters: yield* readList("OTEL_TRACES_EXPORTER", "otlp", "console", "none"),
-    endpoint: yield* read("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
-    tracesEndpoint: yield* read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint),
-    headers: {
-      ...(yield* readHeaders("OTEL_EXPORTER_OTLP_HEADERS")),
-      ...(yield* readHeaders("OTEL_EXPORTER_OTLP_TRACES_HEADERS"))
-    },
-    protocol: yield* readOtlp("PROTOCOL", oneOf("grpc", "http/protobuf")),
-    timeout: yield* readOtlp("TIMEOUT", timeout),
-    compression: yield* readOtlp("COMPRESSION", oneOf("none", "gzip")),
-    insecure: yield* readOtlp("INSECURE", boolean),
-    /** Paths of PEM files. */
-    certificates: {
-      authority: yield* readOtlp("CERTIFICATE", text),
-      clientKey: yield* readOtlp("CLIENT_KEY", text),
-      clientCertificate: yield* readOtlp("CLIENT_CERTIFICATE", text)
-    },
+    traces: yield* readOtlp("TRACES"),
     propagators: yield* readList("OTEL_PROPAGATORS", "tracecontext", "baggage", "none"),
     resourceDetectors: yield* readList("OTEL_NODE_RESOURCE_DETECTORS", "all", "none", "env", ...detectors),
     logLevel: yield* read("OTEL_LOG_LEVEL", oneOf(...logLevels)),
@@ -262,26 +272,36 @@ export const readOtelEnv = Effect.gen(function*() {
       attributesPerLink: (yield* read("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount
     },
     metrics: {
+      ...(yield* readOtlp("METRICS")),
       exporters: yield* readList("OTEL_METRICS_EXPORTER", "otlp", "none"),
-      endpoint: yield* read("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint),
-      headers: yield* readHeaders("OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
-      exportInterval: yield* read("OTEL_METRIC_EXPORT_INTERVAL", positiveInt),
+      exportInterval: yield* read("OTEL_METRIC_EXPORT_INTERVAL", interval),
       exportTimeout: yield* read("OTEL_METRIC_EXPORT_TIMEOUT", timeout)
     },
-    convention: Option.exists(semconvOptIn, (value) =>
-        value.split(",").some((part) =>
-          part.trim().toLowerCase() === "gen_ai_latest_experimental"
-        ))
-      ? "latest" as const
-      : "loom" as const,
-    capture: capture !== undefined
-      ? capture
-      : Option.exists(loomContent, (value) =>
-          value === "1" || value.toLowerCase() === "true")
-      ? "SPAN_ONLY" as const
-      : "NO_CONTENT" as const
+    genAi: {
+      convention: Option.exists(semconvOptIn, (value) =>
+          value.split(",").some((part) =>
+            part.trim().toLowerCase() === "gen_ai_latest_experimental"
+          ))
+        ? "latest" as const
+        : undefined,
+      capture: capture !== undefined
+        ? capture
+        : Option.exists(loomContent, (value) =>
+            value === "1" || value.toLowerCase() === "true")
+        ? "SPAN_ONLY" as const
+        : undefined
+    }
   }
+  // A variable of all signals is read for each of them.
+  return { ...env, warnings: Array.from(new Set(warnings)) as ReadonlyArray<string> }
 })
 
 /** @internal */
 export type OtelEnv = Effect.Success<typeof readOtelEnv>
+
+/**
+ * How one signal is exported.
+ *
+ * @internal
+ */
+export type OtlpEnv = OtelEnv["traces"]

@@ -1,33 +1,29 @@
 import * as Otel from "@opentelemetry/api"
 import * as Option from "effect/Option"
-import { formatTraceHeaders, parseTraceHeaders, TraceState } from "../TraceContext.ts"
+import { formatBaggage, formatTraceHeaders, parseBaggage, parseTraceHeaders, TraceState } from "../TraceContext.ts"
 import type { BaggageMember, RemoteContext } from "../TraceContext.ts"
 
-const FIELDS = ["traceparent", "tracestate", "baggage"]
+const FIELDS = ["traceparent", "tracestate", "baggage"] as const
+
+/** OpenTelemetry's metadata is the text of a member's properties. This member has nothing else: `k=;PROPERTIES`. */
+const CARRIER_OF_PROPERTIES = { key: "k", value: "" }
+const PROPERTIES_START = "k=;".length
 
 const toBaggage = (members: ReadonlyArray<BaggageMember>): Otel.Baggage => {
   const entries: Record<string, Otel.BaggageEntry> = Object.create(null)
   for (const { key, properties, value } of members) {
-    const metadata = (properties ?? []).map((property) =>
-      property.value === undefined ? property.key : `${property.key}=${property.value}`
-    )
-    entries[key] = metadata.length === 0
+    const metadata = properties === undefined ? undefined : formatBaggage([{ ...CARRIER_OF_PROPERTIES, properties }])
+    entries[key] = metadata === undefined
       ? { value }
-      : { value, metadata: Otel.baggageEntryMetadataFromString(metadata.join(";")) }
+      : { value, metadata: Otel.baggageEntryMetadataFromString(metadata.slice(PROPERTIES_START)) }
   }
   return Otel.propagation.createBaggage(entries)
 }
 
 const fromBaggage = (baggage: Otel.Baggage): ReadonlyArray<BaggageMember> =>
   baggage.getAllEntries().map(([key, { metadata, value }]) => {
-    if (metadata === undefined) return { key, value }
-    const properties = metadata.toString().split(";").map((property) => {
-      const equals = property.indexOf("=")
-      return equals < 0
-        ? { key: property.trim() }
-        : { key: property.slice(0, equals).trim(), value: property.slice(equals + 1).trim() }
-    })
-    return { key, value, properties }
+    const properties = metadata === undefined ? undefined : parseBaggage(`k=;${metadata.toString()}`)[0]?.properties
+    return properties === undefined ? { key, value } : { key, value, properties }
   })
 
 /** A carrier's value as one header: repeated lists are joined, a repeated `traceparent` is none. */
@@ -67,7 +63,7 @@ export class LoomPropagator implements Otel.TextMapPropagator {
   extract<C>(context: Otel.Context, carrier: C, getter: Otel.TextMapGetter<C>): Otel.Context {
     const read = (name: string) => readHeader(carrier, getter, name)
     const headers: { traceparent?: string; tracestate?: string; baggage?: string } = {}
-    for (const name of ["traceparent", "tracestate", "baggage"] as const) {
+    for (const name of FIELDS) {
       const value = (name === "baggage" ? this.propagators.baggage : this.propagators.tracecontext)
         ? read(name)
         : undefined
@@ -87,6 +83,6 @@ export class LoomPropagator implements Otel.TextMapPropagator {
   }
 
   fields(): Array<string> {
-    return FIELDS
+    return [...FIELDS]
   }
 }

@@ -1,7 +1,7 @@
 import { type ChannelCredentials, credentials } from "@grpc/grpc-js"
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
-import type { OtelEnv } from "./otelEnv.ts"
+import type { OtlpEnv } from "./otelEnv.ts"
 
 /** Reads a PEM file and checks that it is what it should be; a bad one is reported and left out. */
 const readPem = (
@@ -40,9 +40,13 @@ export interface Certificates {
  *
  * @internal
  */
-export const readCertificates = (env: OtelEnv, report: (message: string) => void): Certificates => {
+export const readCertificates = (env: OtlpEnv, report: (message: string) => void): Certificates => {
   const { authority, clientCertificate, clientKey } = env.certificates
-  const certificate = (pem: Buffer) => new X509Certificate(pem)
+  const certificate = (pem: Buffer) => {
+    // Node reads the binary form here, and not where it makes the connection.
+    if (!pem.includes("-----BEGIN")) throw new Error("no PEM")
+    return new X509Certificate(pem)
+  }
   const ca = readPem(authority, "certificate authority", certificate, report)
   const key = readPem(clientKey, "client key", createPrivateKey, report)
   const cert = readPem(clientCertificate, "client certificate", certificate, report)
@@ -66,7 +70,7 @@ export const readCertificates = (env: OtelEnv, report: (message: string) => void
  */
 export const makeCredentials = (
   endpoint: string,
-  env: OtelEnv,
+  env: OtlpEnv,
   report: (message: string) => void
 ): ChannelCredentials => {
   const scheme = endpoint.slice(0, endpoint.indexOf("://") + 1).toLowerCase()

@@ -6,9 +6,9 @@ const callbacks = new WeakSet<object>()
 const sources = new Set<number>()
 
 /**
- * Warns of a callback that has thrown, once for each place in the program that
- * it is written at: a broken one is called for every span, and as a rule made
- * anew for every one.
+ * Warns of a callback that has thrown, once for each text that a callback has in
+ * the program: a broken one is called for every span, and as a rule made anew
+ * for every one.
  *
  * @internal
  */

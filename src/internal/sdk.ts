@@ -40,7 +40,7 @@ import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
 import { describe } from "./exportFailure.ts"
 import { makeLiveTracers } from "./liveTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
-import { type OtelEnv, withoutUser } from "./otelEnv.ts"
+import { type OtelEnv, type OtlpEnv, withoutUser } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
 import { makeCredentials, readCertificates } from "./otlpCredentials.ts"
 import { OtlpGrpcExporter } from "./otlpExporter.ts"
@@ -134,46 +134,69 @@ const makeResource = (settings: SdkSettings): Resource => {
 }
 
 const grpcEndpoint = (settings: SdkSettings): string =>
-  settings.endpoint ?? settings.env.tracesEndpoint ?? settings.env.endpoint ?? DEFAULT_GRPC_ENDPOINT
+  settings.endpoint ?? settings.env.traces.ownEndpoint ?? settings.env.traces.endpoint ?? DEFAULT_GRPC_ENDPOINT
 
 /** By the specification, the path belongs to the endpoint of traces alone and is added to that of all signals. */
-const httpEndpoint = (settings: SdkSettings): string =>
-  settings.env.tracesEndpoint !== undefined && settings.endpoint === undefined
-    ? settings.env.tracesEndpoint
-    : `${(settings.endpoint ?? settings.env.endpoint ?? DEFAULT_HTTP_ENDPOINT).replace(/\/$/, "")}/v1/traces`
+const httpEndpoint = ({ endpoint, env: { traces } }: SdkSettings): string => {
+  if (traces.ownEndpoint !== undefined && endpoint === undefined) return traces.ownEndpoint
+  const [, base, query] = /^(.*?)\/?(\?.*)?$/s.exec(endpoint ?? traces.endpoint ?? DEFAULT_HTTP_ENDPOINT)!
+  return `${base}/v1/traces${query ?? ""}`
+}
 
 /** Tells of what will not work before the first export fails of it. */
-const diagnoseEndpoint = (endpoint: string, protocol: "gRPC" | "HTTP", settings: SdkSettings): void => {
+const diagnoseEndpoint = (
+  endpoint: string,
+  protocol: "gRPC" | "HTTP",
+  { insecure }: OtlpEnv,
+  report: SdkSettings["report"]
+): void => {
   const [ours, theirs] = protocol === "gRPC" ? ["4317", "4318"] : ["4318", "4317"]
   const [, scheme, port] = /^(\w+:\/\/)?[^/]*?(?::(\d+))?(?:\/.*)?$/.exec(endpoint) ?? []
   const shown = withoutUser(endpoint)
   const remedy = `A collector takes ${protocol} on port ${ours}, as a rule.`
   if (port === theirs) {
-    settings.report(
+    report(
       `The endpoint ${shown} has the port of OTLP over ${protocol === "gRPC" ? "HTTP" : "gRPC"}, ` +
         `but ${protocol} is spoken. ${remedy}`
     )
   } else if (port === undefined && scheme?.toLowerCase() === "http://") {
-    settings.report(`The endpoint ${shown} has no port, so 80 is used. ${remedy}`)
+    report(`The endpoint ${shown} has no port, so 80 is used. ${remedy}`)
   }
-  if (scheme === undefined && (settings.env.insecure === undefined || protocol === "HTTP")) {
-    settings.report(`The endpoint ${shown} has no scheme, so TLS is used. Write http:// in front of it for none.`)
+  if (scheme === undefined && (insecure === undefined || protocol === "HTTP")) {
+    report(`The endpoint ${shown} has no scheme, so TLS is used. Write http:// in front of it for none.`)
   }
 }
 
 /** The last of several that differ in case counts. */
-const headersOf = (settings: SdkSettings): Record<string, string> => ({ ...settings.env.headers, ...settings.headers })
+const headersOf = (settings: SdkSettings, env: OtlpEnv): Record<string, string> => ({
+  ...env.headers,
+  ...settings.headers
+})
+
+const metadataOf = (headers: Record<string, string>): Metadata => {
+  const metadata = new Metadata()
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
+  return metadata
+}
 
 /** Collectors and proxies may quote a credential that they refuse, whole or in part: no message of ours repeats it. */
 const hideHeaders = (settings: SdkSettings): (message: string) => string => {
-  const beginnings = Object.values(headersOf(settings)).flatMap((value) => value.split(" "))
-    .filter((word) => word.length >= SECRET_LENGTH)
-    .map((word) => word.slice(0, SECRET_LENGTH))
-  const isSecret = (word: string) => beginnings.some((beginning) => word.includes(beginning))
+  const { metrics, traces } = settings.env
+  const secrets = [traces, metrics].flatMap((env) => Object.values(headersOf(settings, env)))
+    .flatMap((value) => value.split(" "))
+    .filter((secret) => secret !== "")
+  const isPart = (word: string, secret: string) => {
+    for (let at = 0; at + SECRET_LENGTH <= word.length; at++) {
+      if (secret.includes(word.slice(at, at + SECRET_LENGTH))) return true
+    }
+    // A short one is hidden where it stands alone, but for quotes and full stops.
+    return secret.length < SECRET_LENGTH && word.replaceAll(/^\W+|\W+$/g, "") === secret
+  }
+  const isSecret = (word: string) => secrets.some((secret) => isPart(word, secret))
   return (message) => message.split(" ").map((word) => isSecret(word) ? "<redacted>" : word).join(" ")
 }
 
-/** Shorter words in a header are no credentials, and may well be part of a message. */
+/** So many characters of a credential are no accident. */
 const SECRET_LENGTH = 8
 
 /** Where spans go, and how it is called in a message. */
@@ -184,34 +207,34 @@ interface Target {
 
 const makeGrpcTarget = (settings: SdkSettings): Target => {
   const endpoint = grpcEndpoint(settings)
-  diagnoseEndpoint(endpoint, "gRPC", settings)
-  const metadata = new Metadata()
-  for (const [name, value] of Object.entries(headersOf(settings))) metadata.set(name, value)
+  const { report, env: { traces } } = settings
+  diagnoseEndpoint(endpoint, "gRPC", traces, report)
   const exporter = new OtlpGrpcExporter({
     url: endpoint,
-    metadata,
-    credentials: makeCredentials(endpoint, settings.env, settings.report),
-    timeoutMillis: settings.env.timeout,
-    compression: settings.env.compression
+    metadata: metadataOf(headersOf(settings, traces)),
+    credentials: makeCredentials(endpoint, traces, report),
+    timeoutMillis: traces.timeout,
+    compression: traces.compression
   })
   return { endpoint, exporter }
 }
 
 const makeHttpTarget = (settings: SdkSettings): Target => {
   const endpoint = httpEndpoint(settings)
-  diagnoseEndpoint(endpoint, "HTTP", settings)
+  const { report, env: { traces } } = settings
+  diagnoseEndpoint(endpoint, "HTTP", traces, report)
   const exporter = new OtlpHttpExporter({
     url: endpoint.includes("://") ? endpoint : `https://${endpoint}`,
-    headers: headersOf(settings),
-    certificates: readCertificates(settings.env, settings.report),
-    timeoutMillis: settings.env.timeout,
-    compression: settings.env.compression
+    headers: headersOf(settings, traces),
+    certificates: readCertificates(traces, report),
+    timeoutMillis: traces.timeout,
+    compression: traces.compression
   })
   return { endpoint, exporter }
 }
 
 const makeTarget = (settings: SdkSettings): Target =>
-  settings.env.protocol === "http/protobuf" ? makeHttpTarget(settings) : makeGrpcTarget(settings)
+  settings.env.traces.protocol === "http/protobuf" ? makeHttpTarget(settings) : makeGrpcTarget(settings)
 
 const makeQueue = (settings: SdkSettings, exporter: SpanExporter): SpanQueue =>
   new SpanQueue({
@@ -241,6 +264,10 @@ const addStats = (a: ExportStats, b: ExportStats): ExportStats => ({
   dropped: a.dropped + b.dropped,
   queued: a.queued + b.queued
 })
+
+/** Runs all, whatever becomes of each: one of the user's may also throw before there is a promise. */
+const settle = (all: ReadonlyArray<() => unknown>): Promise<unknown> =>
+  Promise.allSettled(all.map((one) => Promise.resolve().then(one)))
 
 /** Waits for a promise as long as it may take, whatever becomes of it. */
 const within = (timeout: number, promise: () => Promise<unknown>): Effect.Effect<void> =>
@@ -283,9 +310,19 @@ const verify = ({ endpoint, exporter }: Target, settings: SdkSettings): Effect.E
 /**
  * A program without anything left to do exports what it still has. The queues
  * are closed for good, with a report of what is lost, only when that fails.
+ * What others hold, metrics and the processors of the user, is flushed once.
  */
-const flushBeforeExit = (queues: ReadonlyArray<SpanQueue>, timeout: number): Effect.Effect<void, never, Scope.Scope> =>
+const flushBeforeExit = (
+  queues: ReadonlyArray<SpanQueue>,
+  others: ReadonlyArray<() => Promise<unknown>>,
+  timeout: number
+): Effect.Effect<void, never, Scope.Scope> =>
   Effect.suspend(() => {
+    let othersAreFlushed = others.length === 0
+    const flushOthers = Effect.suspend(() => {
+      othersAreFlushed = true
+      return within(timeout, () => settle(others))
+    })
     // Of all attempts together: each keeps the process alive, and ends here again.
     let deadline: number | undefined
     const remaining = () => Math.max(0, (deadline ??= performance.now() + timeout) - performance.now())
@@ -300,6 +337,7 @@ const flushBeforeExit = (queues: ReadonlyArray<SpanQueue>, timeout: number): Eff
     })
     return onBeforeExit(() => {
       if (statsOf(queues).queued > 0) Effect.runFork(flush)
+      if (!othersAreFlushed) Effect.runFork(flushOthers)
     })
   })
 
@@ -333,7 +371,12 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
   for (const exporter of settings.exporters) {
     if (exporter === "none") continue
     if (exporter === "console") {
-      processors.push(makeConsole(settings))
+      const printer = makeConsole(settings)
+      processors.push(printer)
+      // The trace that has not come to rest yet, where nobody disposes the runtime.
+      yield* onBeforeExit(() => {
+        printer.forceFlush()
+      })
       continue
     }
     let spanExporter = exporter
@@ -358,15 +401,12 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
     forceFlushTimeoutMillis: settings.shutdownTimeout,
     spanProcessors: [spanStart.processor, ...processors]
   })
-  yield* Effect.addFinalizer(() =>
-    within(settings.shutdownTimeout, async () => {
-      // A queue is done a little earlier, so that it still says what it had to leave.
-      await Promise.all(queues.map((queue) => queue.shutdown(settings.shutdownTimeout * 0.9)))
-      await provider.shutdown()
-    })
-  )
-  yield* flushBeforeExit(queues, settings.shutdownTimeout * 0.9)
-  return { provider, queues, spanStart, trial }
+  const shutdown = () => {
+    // A queue is done a little earlier, so that it still says what it had to leave. The provider asks it again, and waits.
+    for (const queue of queues) void queue.shutdown(settings.shutdownTimeout * 0.9)
+    return provider.shutdown()
+  }
+  return { provider, queues, spanStart, trial, shutdown }
 })
 
 const DEFAULT_METRIC_INTERVAL = 60_000
@@ -375,24 +415,30 @@ const DEFAULT_METRIC_TIMEOUT = 30_000
 /** Exports the metrics of the program, released with the scope. Their packages are loaded only for that. */
 const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
   if (!settings.metrics) return undefined
-  const { env, shutdownTimeout } = settings
-  const endpoint = settings.endpoint ?? env.metrics.endpoint ?? env.endpoint ?? DEFAULT_GRPC_ENDPOINT
-  const metadata = new Metadata()
-  const headers = { ...headersOf(settings), ...env.metrics.headers }
-  for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
+  const { report, env: { metrics: env } } = settings
+  const endpoint = settings.endpoint ?? env.ownEndpoint ?? env.endpoint ?? DEFAULT_GRPC_ENDPOINT
+  if (env.protocol === "http/protobuf") {
+    report(
+      `Metrics are exported over gRPC alone, although the protocol is http/protobuf: ${
+        withoutUser(endpoint)
+      } must take it. ` +
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT names another collector for them."
+    )
+  }
+  diagnoseEndpoint(endpoint, "gRPC", env, report)
   const metrics = yield* Effect.tryPromise(() => import("./metrics.ts")).pipe(
     Effect.flatMap((module) =>
       module.makeMetrics({
         resource: makeResource(settings),
         exporter: module.makeGrpcExporter({
           url: endpoint,
-          metadata,
-          credentials: makeCredentials(endpoint, env, settings.report),
+          metadata: metadataOf(headersOf(settings, env)),
+          credentials: makeCredentials(endpoint, env, report),
           timeoutMillis: env.timeout,
           compression: env.compression
-        }),
-        exportInterval: env.metrics.exportInterval ?? DEFAULT_METRIC_INTERVAL,
-        exportTimeout: env.metrics.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
+        }, (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)),
+        exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
+        exportTimeout: env.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
       })
     ),
     Effect.catchCause((cause) =>
@@ -404,8 +450,6 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
       )
     )
   )
-  if (metrics === undefined) return undefined
-  yield* Effect.addFinalizer(() => within(shutdownTimeout, metrics.shutdown))
   return metrics
 })
 
@@ -440,6 +484,16 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, never, Scope.S
 
     const metrics = yield* makeOtlpMetrics(settings)
     const own = settings.provider === undefined ? yield* makeProvider(settings) : undefined
+    const { shutdownTimeout } = settings
+    yield* Effect.addFinalizer(() =>
+      within(shutdownTimeout, () => settle([() => own?.shutdown(), () => metrics?.shutdown()]))
+    )
+    const processors = own === undefined ? [] : settings.spanProcessors
+    yield* flushBeforeExit(
+      own?.queues ?? [],
+      [...processors.map((processor) => () => processor.forceFlush()), ...metrics === undefined ? [] : [metrics.flush]],
+      shutdownTimeout * 0.9
+    )
     const foreign = settings.provider === "global" ? Otel.trace.getTracerProvider() : settings.provider
     if (settings.provider === "global" && isUnregistered(foreign!)) {
       settings.report(
@@ -478,7 +532,7 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, never, Scope.S
         tracer,
         flush: within(
           settings.shutdownTimeout,
-          () => Promise.allSettled([flushOf(registered.provider), metrics?.flush()])
+          () => settle([() => flushOf(registered.provider), () => metrics?.flush()])
         ),
         exportStats: Effect.sync(() => statsOf(own?.queues ?? []))
       },

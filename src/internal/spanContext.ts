@@ -64,6 +64,10 @@ export const toExternalSpan = (
   return Tracer.externalSpan({ traceId, spanId, sampled: (traceFlags & FLAG_SAMPLED) !== 0, annotations })
 }
 
+/** The span that a link may refer to; `undefined` where there is none that anybody could find. */
+export const toLinkedSpan = (remote: RemoteContext | undefined): Tracer.ExternalSpan | undefined =>
+  remote?.traceparent !== undefined && isValidSpanIdentity(remote.traceparent) ? toExternalSpan(remote) : undefined
+
 const isPropagated = (span: Tracer.AnySpan): boolean =>
   !(span instanceof Tracer.NativeSpan) && !Context.get(span.annotations, Tracer.DisablePropagation) &&
   isValidSpanIdentity(span)

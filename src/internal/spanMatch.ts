@@ -46,7 +46,7 @@ const attributeDifferences = (
   }))
 
 const matchesEvent = (event: RecordedSpan["events"][number], expected: EventExpectation): boolean =>
-  matchesValue(event.name, expected.name) &&
+  (expected.name === undefined || matchesValue(event.name, expected.name)) &&
   attributeDifferences("", event.attributes, expected.attributes).length === 0
 
 const matchesLink = (link: RecordedSpan["links"][number], expected: LinkExpectation, lookup: Lookup): boolean => {
@@ -162,16 +162,19 @@ export const closest = (matches: ReadonlyArray<Match>): Match | undefined => {
  *
  * @internal
  */
-export const show = (value: unknown): string => {
+export const show = (value: unknown): string => showValue(value, false)
+
+/** Attributes may be expected to be absent; any other field that is not there says nothing. */
+const showValue = (value: unknown, isAttributes: boolean): string => {
   if (value === undefined) return "nothing"
   if (value === null) return "no parent"
   if (Predicate.isString(value)) return JSON.stringify(value)
   if (value instanceof RegExp || !Predicate.isObjectOrArray(value)) return String(value)
   if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`
-  const fields = Object.entries(value).filter(([key, item]) => item !== undefined || key.includes("."))
-  return fields.length === 0
-    ? "{}"
-    : `{ ${fields.map(([key, item]) => `${/^\w+$/.test(key) ? key : JSON.stringify(key)}: ${show(item)}`).join(", ")} }`
+  const fields = Object.entries(value).filter(([, item]) => isAttributes || item !== undefined).map(([key, item]) =>
+    `${/^\w+$/.test(key) ? key : JSON.stringify(key)}: ${showValue(item, key === "attributes")}`
+  )
+  return fields.length === 0 ? "{}" : `{ ${fields.join(", ")} }`
 }
 
 const notesOf = (span: RecordedSpan): string => {

@@ -157,6 +157,7 @@ const formatDuration = (millis: number): string => {
   const minutes = Math.round(seconds / 60)
   if (minutes < 1440) return pair(Math.floor(minutes / 60), "h", minutes % 60, "m")
   const hours = Math.round(minutes / 60)
+  if (!Number.isSafeInteger(hours)) return "∞"
   return pair(Math.floor(hours / 24), "d", hours % 24, "h")
 }
 
