@@ -247,7 +247,8 @@ export type Lazy<A> = A | (() => A)
 const SENSITIVE = "~loom-tracing/sensitive"
 
 /**
- * Marks a schema: what it describes is never recorded as content.
+ * Marks a schema: what it describes is hidden by {@link hideSensitive}, and in
+ * the arguments and results of tools that run under `withEffectAiSpans`.
  *
  * **Example** (Hiding an argument of a tool)
  *
@@ -282,7 +283,12 @@ const childrenOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> => {
     case "Arrays":
       return [...ast.elements, ...ast.rest]
     case "Objects":
-      return [...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type)
+      return [
+        ...[...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type),
+        ...ast.indexSignatures.map(({ parameter }) => parameter)
+      ]
+    case "TemplateLiteral":
+      return ast.parts
     case "Declaration":
       return ast.typeParameters
     default:
@@ -340,6 +346,8 @@ const hideInside = (ast: SchemaAST.AST): Hide => {
     case "Objects": {
       const properties = ast.propertySignatures.map(({ name, type }) => [name, hideOf(type)] as const)
       const names = new Set(ast.propertySignatures.map(({ name }) => name))
+      // Of a record whose keys are marked there is nothing to show.
+      if (ast.indexSignatures.some(({ parameter }) => hasMark(parameter))) return () => REDACTED
       const records = ast.indexSignatures.map(({ type }) => hideOf(type))
       return (value) => {
         if (!Predicate.isObject(value)) return value
@@ -358,6 +366,8 @@ const hideInside = (ast: SchemaAST.AST): Hide => {
       const fields = hideOf(ast.typeParameters[0])
       return (value) => Predicate.hasProperty(value, mark) ? fields(value) : REDACTED
     }
+    case "TemplateLiteral":
+      return () => REDACTED
     default:
       return identity
   }
@@ -529,6 +539,7 @@ export const captureContent = <A>(
   const failed = (error: unknown): Effect.Effect<void> | undefined =>
     reportOnce(settings.redact, `The content "${kind}" could not be redacted; the span goes without`, error)
   const finish = (redacted: Content): Effect.Effect<void> | undefined => {
+    if (!Predicate.hasProperty(redacted, "value")) return failed(new TypeError("it has returned no content"))
     try {
       if (redacted.value !== undefined) keep(redacted)
       return undefined

@@ -76,7 +76,8 @@ export const withConversation: {
 )
 
 /**
- * Says which agent an effect is: the name reaches every GenAI span inside.
+ * Says which agent an effect is: the name reaches every GenAI span inside that
+ * is not of an agent itself.
  *
  * **When to use**
  *

@@ -14,6 +14,7 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -21,10 +22,14 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as References from "effect/References"
+import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { type GenAiProvider, type LlmCallOptions, withEmbeddingsSpan } from "./GenAi.ts"
+import { hideSensitive } from "./GenAiContent.ts"
 import { effectAiCall, effectAiFold, effectAiResponse, type ProviderCallOptions } from "./GenAiProviders.ts"
 import { secondsBetween, withGenAiSpan } from "./internal/genAi.ts"
 import { LlmSpan } from "./internal/llmSpan.ts"
@@ -86,7 +91,7 @@ class ModelInfo {
    * which model it has asked, but not whose API it is, if the options say that.
    */
   tracerInside(tracer: Tracer.Tracer, start: Record<string, unknown>): Tracer.Tracer {
-    return standInTracer(tracer, isDouble, (key, value) => {
+    return standInTracer(tracer, isDuplicate, (key, value) => {
       if (key === semconv.GEN_AI_PROVIDER_NAME && this.providerIsTold) return false
       // Effect's size of a batch of embeddings, which is one here and no attribute of any convention.
       if (key === "batchSize") return false
@@ -97,7 +102,7 @@ class ModelInfo {
 }
 
 /** The spans of Effect's that are calls of these operations. */
-const DOUBLES: Readonly<Record<string, string>> = {
+const DUPLICATES: Readonly<Record<string, string>> = {
   "LanguageModel.generateText": "chat",
   "LanguageModel.generateObject": "chat",
   "LanguageModel.streamText": "chat",
@@ -106,9 +111,9 @@ const DOUBLES: Readonly<Record<string, string>> = {
   "EmbeddingModel.resolver": "embeddings"
 }
 
-const isDouble = ({ links, name }: Parameters<Tracer.Tracer["span"]>[0], parent: Tracer.Span): boolean =>
-  Object.hasOwn(DOUBLES, name) &&
-  Context.getOrUndefined(parent.annotations, SpanSource)?.start[semconv.GEN_AI_OPERATION_NAME] === DOUBLES[name] &&
+const isDuplicate = ({ links, name }: Parameters<Tracer.Tracer["span"]>[0], parent: Tracer.Span): boolean =>
+  Object.hasOwn(DUPLICATES, name) &&
+  Context.getOrUndefined(parent.annotations, SpanSource)?.start[semconv.GEN_AI_OPERATION_NAME] === DUPLICATES[name] &&
   // A batch of embeddings is linked to the calls that it is made of, and is a span of its own if they are several.
   (name !== "EmbeddingModel.resolver" || links.length <= 1)
 
@@ -150,6 +155,10 @@ const withoutArguments = (): (key: string) => boolean => {
   return (key) => !written.delete(key)
 }
 
+/** What a tool's schema marks as sensitive is hidden also in the encoded form, which has the same shape as a rule. */
+const hideIn = (schema: Schema.Constraint | undefined, value: unknown): unknown =>
+  schema === undefined ? value : hideSensitive(schema as Schema.Top)(value)
+
 const runTool = (
   toolkit: AnyToolkit,
   toolCall: ToolCall,
@@ -157,13 +166,14 @@ const runTool = (
 ): Effect.Effect<Stream.Stream<ToolResult, unknown>, unknown> =>
   Effect.withFiber((fiber) => {
     const [name, params, callId] = toolCall
+    const tool = Object.hasOwn(toolkit.tools, name) ? toolkit.tools[name] : undefined
     const spec = new ToolSpan<ToolResult | void, unknown>(fiber, {
       name,
       callId,
       type: "function",
-      description: Object.hasOwn(toolkit.tools, name) ? toolkit.tools[name].description : undefined,
-      arguments: () => params,
-      result: (result) => result?.encodedResult
+      description: tool?.description,
+      arguments: () => hideIn(tool?.parametersSchema, params),
+      result: (result) => result === undefined ? undefined : hideIn(tool?.successSchema, result.encodedResult)
     })
     const scope = Scope.makeUnsafe()
     const run = Effect.runForkWith(fiber.context)
@@ -224,6 +234,14 @@ interface AnyLanguageModel {
 const messagesOf = (prompt: unknown): ReadonlyArray<unknown> =>
   isList(prompt) ? readList(prompt) : readList(prompt, "content")
 
+/** A prompt may be any iterable of messages, which need not give them twice. */
+const withListedPrompt = (options: CallOptions): CallOptions => {
+  const { prompt } = options
+  return Predicate.isString(prompt) || isList(prompt) || !Predicate.isIterable(prompt)
+    ? options
+    : { ...options, prompt: Array.from(prompt as Iterable<unknown>) }
+}
+
 /** How many times the results of tools were sent back since a person has last spoken. */
 const toolRoundOf = (messages: ReadonlyArray<unknown>): number => {
   const roles = messages.map((message) => readString(message, "role"))
@@ -240,13 +258,15 @@ class ModelCall {
   readonly span: LlmCallOptions
   private readonly model: ModelInfo
   private readonly streams: boolean
+  private readonly isTimed: boolean
   private readonly tracer: Tracer.Tracer
   private readonly outside: Context.Context<never>
   private readonly clock: Clock.Clock
   private answeredAt: bigint | undefined = undefined
   private toolHasFailed = false
 
-  constructor(fiber: Fiber.Fiber<unknown, unknown>, model: ModelInfo, options: CallOptions, method: Method) {
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, model: ModelInfo, given: CallOptions, method: Method) {
+    const options = withListedPrompt(given)
     const { toolkit } = options
     const trace = (toolkit: AnyToolkit) => traceToolkit(toolkit, this)
     this.options = toolkit === undefined
@@ -262,6 +282,7 @@ class ModelCall {
     }
     this.model = model
     this.streams = method === "streamText"
+    this.isTimed = Context.get(fiber.context, References.TracerTimingEnabled)
     this.tracer = fiber.cache.tracer ?? Tracer.nativeTracer
     const outside = Context.make(Tracer.Tracer, this.tracer)
     this.outside = fiber.cache.span === undefined
@@ -325,11 +346,13 @@ class ModelCall {
   ): Effect.Effect<void> | undefined {
     const { answeredAt } = this
     if (answeredAt === undefined) return write(exit)
-    // The failure of a tool is on the tool's span.
-    const answered = exit._tag === "Failure" && (this.toolHasFailed || !this.streams)
+    // The failure of a tool is on the tool's span, and what is interrupted then is the tool. A failure of the answer, such
+    // as that it does not decode, stays here.
+    const answered = exit._tag === "Failure" &&
+        (this.toolHasFailed || !this.streams && Cause.hasInterruptsOnly(exit.cause))
       ? Exit.void as Exit.Exit<A, never>
       : exit
-    const end = Effect.sync(() => span.end(answeredAt, answered))
+    const end = Effect.sync(() => span.end(this.isTimed ? answeredAt : 0n, answered))
     const pending = write(answered)
     return pending === undefined ? end : Effect.andThen(pending, end)
   }

@@ -26,7 +26,8 @@ import type { Attributes } from "./internal/startAttributes.ts"
  *
  * **Details**
  *
- * Metrics are recorded for every call, whether or not its span is sampled. The
+ * Metrics are recorded for every call under a tracer, whether or not its span
+ * is sampled; where tracing is off, nothing is. The
  * convention of `GenAiSettings` names them. Their attributes are operation,
  * provider, models, server, tool, agent and workflow name and `error.type`:
  * never an id, never content.

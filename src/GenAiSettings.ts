@@ -64,7 +64,7 @@ export interface GenAiSettings {
    * it would have changed.
    */
   readonly redact: (content: Content) => Content | Effect.Effect<Content, unknown>
-  /** The most content that one span records, in bytes of UTF-8. */
+  /** The most content that one span records, in bytes of UTF-8. An evaluation has as much again for its explanation. */
   readonly maxContentBytes: number
 }
 

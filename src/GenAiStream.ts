@@ -178,8 +178,13 @@ class ObservedIterable<A> implements AsyncIterable<A> {
   [Symbol.asyncIterator](): AsyncIterator<A> {
     const { observer } = this
     this.observer = undefined
-    const iterator = this.iterable[Symbol.asyncIterator]()
-    return observer === undefined ? iterator : new ObservedIterator(iterator, observer)
+    if (observer === undefined) return this.iterable[Symbol.asyncIterator]()
+    try {
+      return new ObservedIterator(this.iterable[Symbol.asyncIterator](), observer)
+    } catch (error) {
+      observer.onEnd(Exit.fail(error))
+      throw error
+    }
   }
 }
 

@@ -16,11 +16,9 @@ import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import type { ServerAddress } from "./GenAi.ts"
 import type { Lazy } from "./GenAiContent.ts"
-import { markSensitive } from "./internal/errors.ts"
-import { addStart, GenAiSpan, type OpenString } from "./internal/genAi.ts"
+import { addStart, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as semconv from "./internal/semconv.ts"
-import { setAttribute, traced } from "./internal/span.ts"
 import { AmbientSpan, propagatedSpan } from "./internal/spanContext.ts"
 import { SpanSource } from "./internal/startAttributes.ts"
 import { ToolSpan } from "./internal/toolSpan.ts"
@@ -112,7 +110,8 @@ class McpFailure extends Error {
     super(error.message)
     this._tag = type
     this.name = error.name ?? type
-    if (error.stack !== undefined) this.stack = error.stack
+    // Never ours: it would be of no use to anybody.
+    this.stack = error.stack ?? ""
   }
 }
 
@@ -120,8 +119,10 @@ class McpFailure extends Error {
 const codeOf = (error: unknown): string | undefined =>
   Predicate.hasProperty(error, "code") && Number.isInteger(error.code) ? String(error.code) : undefined
 
-/** What the protocol says of the way an effect has ended; `undefined` where it has nothing to add. */
-const failureOf = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined => {
+const messageOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "message") && Predicate.isString(error.message) ? error.message : ""
+
+const readFailure = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined => {
   if (exit._tag === "Success") {
     // A tool that fails answers with a result that says so.
     return Predicate.hasProperty(exit.value, "isError") && exit.value.isError === true
@@ -132,7 +133,17 @@ const failureOf = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined =>
   const error = Result.isSuccess(fail) ? fail.success.error : undefined
   const code = codeOf(error)
   if (code === undefined) return undefined
-  return new McpFailure(code, Predicate.isError(error) ? error : { message: "" })
+  return new McpFailure(code, Predicate.isError(error) ? error : { message: messageOf(error) })
+}
+
+/** What the protocol says of the way an effect has ended; `undefined` where it has nothing to add. */
+const failureOf = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined => {
+  // Results and errors are the caller's, and may throw where they are looked at.
+  try {
+    return readFailure(exit)
+  } catch {
+    return undefined
+  }
 }
 
 // =============================================================================
@@ -164,6 +175,7 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected writeStart(): void {
+    if (this.options.method === "tools/call") this.setSession()
     writeMcp((key, value) => this.set(key, value), this.options)
   }
 
@@ -183,18 +195,9 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
     if (failure !== undefined && exit._tag === "Failure") {
       this.set(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag)
     }
-    const pending = super.finish(span, exit)
-    if (failure === undefined) return pending
-    const end = () => {
-      const cause = Cause.fail(failure)
-      if (!this.showsErrors) markSensitive(cause, span)
-      this.set(semconv.ERROR_TYPE, failure._tag)
-      // With another failure than the effect's own, which only the protocol knows how to name.
-      span.end(this.clock.currentTimeNanosUnsafe(), Exit.failCause(cause))
-    }
-    if (pending !== undefined) return Effect.andThen(pending, Effect.sync(end))
-    end()
-    return undefined
+    // With another failure than the effect's own, which only the protocol knows how to name.
+    if (failure !== undefined) this.failWith(failure)
+    return super.finish(span, exit)
   }
 }
 
@@ -217,11 +220,30 @@ const writeMcp = <A>(set: (key: string, value: unknown) => void, options: McpSpa
 const toolSpanOf = <A>(
   fiber: Fiber.Fiber<unknown, unknown>,
   options: McpSpanOptions<A>
-): Tracer.Span | undefined => {
+): ToolSpan<unknown, unknown> | undefined => {
   const { span } = fiber.cache
   if (options.method !== "tools/call" || options.side === "server" || span?._tag !== "Span") return undefined
   const source = Context.getOrUndefined(span.annotations, SpanSource)
-  return source instanceof ToolSpan && source.start[semconv.GEN_AI_TOOL_NAME] === options.tool ? span : undefined
+  return source instanceof ToolSpan && source.start[semconv.GEN_AI_TOOL_NAME] === options.tool ? source : undefined
+}
+
+/** Adds what the protocol says to the span of the tool. */
+const withinToolSpan = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  options: McpSpanOptions<A>,
+  tool: ToolSpan<unknown, unknown>
+): Effect.Effect<A, E, R> => {
+  tool.annotate((set) => {
+    set(semconv.MCP_METHOD_NAME, options.method)
+    writeMcp(set, options)
+  })
+  return Effect.onExitPrimitive(self, (exit) => {
+    const failure = failureOf(exit)
+    if (failure === undefined) return undefined
+    if (exit._tag === "Failure") tool.annotate((set) => set(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag))
+    tool.failWith(failure)
+    return undefined
+  })
 }
 
 /**
@@ -232,7 +254,8 @@ const toolSpanOf = <A>(
  *
  * Follows the GenAI convention for MCP: `{method} {tool or prompt}`, kind
  * `CLIENT` or `SERVER`. Directly inside `withToolSpan` for the same tool, a
- * client makes no second span but adds its attributes to the tool's.
+ * client makes no second span but adds its attributes to the tool's; content is
+ * then what the tool's span is given.
  *
  * An error with a JSON-RPC `code` gives that as `error.type`; a result with
  * `isError: true` gives `tool_error`, although the effect has succeeded.
@@ -271,12 +294,8 @@ export const withMcpSpan: {
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return self
       const tool = toolSpanOf(fiber, options)
-      if (tool === undefined) return traced(fiber, self, new McpSpan<A, E>(fiber, options))
-      setAttribute(tool, semconv.MCP_METHOD_NAME, options.method)
-      writeMcp((key, value) => setAttribute(tool, key, value), options)
-      return Effect.onExitPrimitive(self, (exit) => {
-        if (exit._tag === "Failure") setAttribute(tool, semconv.RPC_RESPONSE_STATUS_CODE, failureOf(exit)?._tag)
-        return undefined
-      })
+      return tool === undefined
+        ? withGenAiSpan(self, (fiber) => new McpSpan<A, E>(fiber, options))
+        : withinToolSpan(self, options, tool)
     })
 )

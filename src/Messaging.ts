@@ -23,7 +23,7 @@ import { GenAiSettings } from "./GenAiSettings.ts"
 import { isTracingOff } from "./internal/off.ts"
 import { reportOnce } from "./internal/reportOnce.ts"
 import * as semconv from "./internal/semconv.ts"
-import { setAttribute, type SpanSpec, traced } from "./internal/span.ts"
+import { setAttribute, type SpanSpec, tracedBy } from "./internal/span.ts"
 import { AmbientSpan, propagatedSpan, toLinkedSpan } from "./internal/spanContext.ts"
 import type { Attributes } from "./internal/startAttributes.ts"
 import type { RemoteContext } from "./TraceContext.ts"
@@ -246,15 +246,15 @@ const messagingSpan = <A, E, R>(
   fiber: Fiber.Fiber<unknown, unknown>,
   options: MessagingOptions,
   type: OperationType,
-  spec?: Partial<SpanSpec<A, E>>
+  more?: () => Partial<SpanSpec<A, E>>
 ): Effect.Effect<A, E, R> =>
-  traced(fiber, self, {
+  tracedBy(fiber, self, () => ({
     name: spanName(options, type),
     kind: KINDS[type],
     start: startAttributes(options, type),
     begin: (span) => writeMessage(span, options, fiber),
-    ...spec
-  })
+    ...more?.()
+  }))
 
 /** The link to the context of a message, with what is to be said of it. */
 const linkOf = (message: BatchMessage): Tracer.SpanLink | undefined => {
@@ -332,7 +332,7 @@ export const withProducerSpan: {
         fiber,
         options,
         "send",
-        created === undefined ? undefined : { kind: "client", links: [created] }
+        created === undefined ? undefined : () => ({ kind: "client", links: [created] })
       )
     })
 )
@@ -435,10 +435,10 @@ const consumerSpan = <A, E, R>(
     : propagatedSpan(Context.getOrUndefined(creation.annotations, AmbientSpan))
   const linksCreation = options.relation === "link" && creation !== undefined
   const linked = linksCreation ? creation : ambient
-  return messagingSpan(self, fiber, options, "process", {
+  return messagingSpan(self, fiber, options, "process", () => ({
     ...(linked === undefined ? undefined : { links: [{ span: linked, attributes: {} }] }),
     ...(linksCreation ? ambient === undefined ? { root: true } : { parent: ambient } : undefined)
-  })
+  }))
 }
 
 const withReceiveSpanOptions = <A, E, R>(
@@ -453,9 +453,9 @@ const withReceiveSpanOptions = <A, E, R>(
       fiber,
       options,
       "receive",
-      messages === undefined ? undefined : {
+      messages === undefined ? undefined : () => ({
         finish: (span, exit) => exit._tag === "Success" ? writeReceived(span, messages, exit.value) : undefined
-      }
+      })
     )
   })
 
@@ -596,13 +596,14 @@ export const withBatchSpan: {
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return self
       const type = options.type ?? "process"
-      const start = startAttributes(options, type)
-      start[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = options.messages.length
-      return messagingSpan(self, fiber, options, type, {
+      return messagingSpan(self, fiber, options, type, () => ({
         kind: type === "process" ? "consumer" : "client",
-        start,
+        start: {
+          ...startAttributes(options, type),
+          [semconv.MESSAGING_BATCH_MESSAGE_COUNT]: options.messages.length
+        },
         links: linksOf(options.messages)
-      })
+      }))
     })
 )
 

@@ -635,17 +635,19 @@ export const addBaggage = (context: { baggage?: ReadonlyArray<BaggageMember> }, 
     return true
   }
   if (!readMembers(header, undefined)) return false
-  let members: Array<BaggageMember> | undefined
+  let members: ReadonlyArray<BaggageMember> | undefined
   Object.defineProperty(context, "baggage", {
     configurable: true,
     enumerable: true,
     get: () => {
       if (members === undefined) {
-        members = []
-        readMembers(header, members)
+        members = parseBaggage(header)
         if (isPrinted(header, members.length)) printed.set(members, header)
       }
       return members
+    },
+    set: (value: ReadonlyArray<BaggageMember>) => {
+      members = value
     }
   })
   return true

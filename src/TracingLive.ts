@@ -20,7 +20,7 @@ import * as Tracer from "effect/Tracer"
 import { Propagators } from "./Carrier.ts"
 import { GenAiMetrics } from "./GenAiMetrics.ts"
 import { GenAiSettings, mergeSettings } from "./GenAiSettings.ts"
-import { isHeader, type OtelEnv, parseEndpoint, readOtelEnv, withoutUser } from "./internal/otelEnv.ts"
+import { captureModes, isHeader, type OtelEnv, parseEndpoint, readOtelEnv, withoutUser } from "./internal/otelEnv.ts"
 import type { SdkSettings } from "./internal/sdk.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
 import { noopContext, Tracing } from "./Tracing.ts"
@@ -194,14 +194,34 @@ const checks: Record<Exclude<keyof TracingOptions, "headers">, readonly [Check, 
   shutdownTimeout: [isDuration, "a finite duration, such as \"5 seconds\""]
 }
 
-const checkOptions = Effect.fnUntraced(function*(options: TracingOptions) {
-  for (const [option, [check, expected]] of Object.entries(checks)) {
-    const value = options[option as keyof TracingOptions]
-    if (value !== undefined && !check(value)) {
-      const shown = option === "endpoint" && Predicate.isString(value) ? withoutUser(value) : value
-      return yield* new TracingConfigError({ reason: new InvalidOption({ option, value: shown, expected }) })
-    }
+const genAiChecks: Record<keyof GenAiSettings, readonly [Check, expected: string]> = {
+  convention: [(value) => value === "loom" || value === "latest", "\"loom\" or \"latest\""],
+  capture: [
+    (value) => captureModes.some((mode) => mode === value),
+    captureModes.map((mode) => `"${mode}"`).join(", ")
+  ],
+  redact: [Predicate.isFunction, "a function from content to content"],
+  maxContentBytes: [isPositiveInteger, "a whole number of bytes, 1 or more"]
+}
+
+/** The first of the values that is not what it has to be. */
+const findInvalid = (
+  values: object,
+  checks: Readonly<Record<string, readonly [Check, expected: string]>>,
+  prefix = ""
+): InvalidOption | undefined => {
+  for (const [key, [check, expected]] of Object.entries(checks)) {
+    const value = (values as Readonly<Record<string, unknown>>)[key]
+    if (value === undefined || check(value)) continue
+    const shown = key === "endpoint" && Predicate.isString(value) ? withoutUser(value) : value
+    return new InvalidOption({ option: prefix + key, value: shown, expected })
   }
+  return undefined
+}
+
+const checkOptions = Effect.fnUntraced(function*(options: TracingOptions) {
+  const invalid = findInvalid(options, checks) ?? findInvalid(options.genAi ?? {}, genAiChecks, "genAi.")
+  if (invalid !== undefined) return yield* new TracingConfigError({ reason: invalid })
   if (options.headers !== undefined && !isHeaders(options.headers)) {
     return yield* new TracingConfigError({
       reason: new InvalidOption({

@@ -1,9 +1,11 @@
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import { isLiveSpan, LiveSpanTypeId } from "./liveSpan.ts"
+import { AmbientSpan } from "./spanContext.ts"
 
 const OTHER = "_OTHER"
 
@@ -100,12 +102,16 @@ export const markSensitive = (cause: Cause.Cause<unknown>, span: Tracer.Span): v
   }
   const quotable = texts.filter((text) => text !== "")
   if (quotable.length === 0) return
-  let ancestor = Option.getOrUndefined(span.parent)
-  while (ancestor?._tag === "Span") {
-    if (isLiveSpan(ancestor)) ancestor[LiveSpanTypeId](quotable)
-    ancestor = Option.getOrUndefined(ancestor.parent)
+  for (let around = spanAround(span); around !== undefined; around = spanAround(around)) {
+    if (isLiveSpan(around)) around[LiveSpanTypeId](quotable)
   }
 }
+
+/** The span of this process that an error comes to next: where a message's context took over, the one before that. */
+const spanAround = (span: Tracer.AnySpan): Tracer.AnySpan | undefined =>
+  span._tag === "Span"
+    ? Option.getOrUndefined(span.parent)
+    : Context.getOrUndefined(span.annotations, AmbientSpan)
 
 const isSensitiveError = (error: unknown, depth: number): boolean =>
   Predicate.isObjectOrArray(error) && depth <= MAX_DEPTH &&

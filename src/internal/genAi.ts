@@ -4,13 +4,15 @@
  *
  * @internal
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
+import * as References from "effect/References"
 import type * as Tracer from "effect/Tracer"
 import { Baggage } from "../Carrier.ts"
 import type { LlmRequest, LlmResponse, LlmUsage, ServerAddress, UsageByModality } from "../GenAi.ts"
@@ -31,7 +33,7 @@ import { errorType, markSensitive } from "./errors.ts"
 import { isTracingOff } from "./off.ts"
 import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
-import { type SpanSpec, traced } from "./span.ts"
+import { type SpanSpec, tracedBy } from "./span.ts"
 import type { Attributes } from "./startAttributes.ts"
 
 /** A string with known values that an editor can complete, and room for any other. */
@@ -157,6 +159,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   protected details: Record<string, unknown> | undefined = undefined
   protected startTime = 0n
   private current: Tracer.Span | undefined = undefined
+  private failure: (Error & { readonly _tag: string }) | undefined = undefined
   private budget: ContentBudget | undefined = undefined
   private content: Array<readonly [key: string, value: string]> | undefined = undefined
 
@@ -223,15 +226,41 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
       error = errorType(exit.cause)
     }
     const problem = this.writeEnd(exit)
+    if (this.failure !== undefined) error = this.failure._tag
     if (this.measures) this.measure(secondsBetween(this.startTime, this.clock.currentTimeNanosUnsafe()), error)
-    if (!this.captures) return problem
     this.budget?.release()
-    const pending = both(problem, this.captureEnd(exit))
+    const pending = this.captures ? both(problem, this.captureEnd(exit)) : problem
     if (pending === undefined) {
-      this.writeContent(span, error)
+      this.close(span, error)
       return undefined
     }
-    return Effect.andThen(pending, Effect.sync(() => this.writeContent(span, error)))
+    return Effect.andThen(pending, Effect.sync(() => this.close(span, error)))
+  }
+
+  /** What is left to do when all that was to be waited for has come. */
+  private close(span: Tracer.Span, error: string | undefined): void {
+    if (this.captures) this.writeContent(span, error)
+    const { failure } = this
+    if (failure === undefined) return
+    const cause = Cause.fail(failure)
+    if (!this.showsErrors) markSensitive(cause, span)
+    span.attribute(semconv.ERROR_TYPE, failure._tag)
+    const isTimed = Context.get(this.context, References.TracerTimingEnabled)
+    span.end(isTimed ? this.clock.currentTimeNanosUnsafe() : 0n, Exit.failCause(cause))
+  }
+
+  /** Ends the span with a failure that a protocol knows by another name than the effect, or where the effect has none. */
+  failWith(failure: Error & { readonly _tag: string }): void {
+    this.failure = failure
+  }
+
+  /** Adds to the span while it is open. What is added is the caller's, and may throw where it is looked at. */
+  annotate(write: (set: (key: string, value: unknown) => void) => void): void {
+    try {
+      write((key, value) => this.set(key, value))
+    } catch {
+      // Nothing is told of it.
+    }
   }
 
   /** Whether content is recorded anywhere. */
@@ -425,7 +454,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
 export const withGenAiSpan = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   make: (fiber: Fiber.Fiber<unknown, unknown>) => SpanSpec<A, E>
-): Effect.Effect<A, E, R> => Effect.withFiber((fiber) => isTracingOff(fiber) ? self : traced(fiber, self, make(fiber)))
+): Effect.Effect<A, E, R> => Effect.withFiber((fiber) => isTracingOff(fiber) ? self : tracedBy(fiber, self, make))
 
 /**
  * Asks a function of the caller's what the operation has brought. If it

@@ -28,6 +28,8 @@ import { SpanSource } from "./startAttributes.ts"
 type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
 
 const MAX_HIDDEN_TEXTS = 256
+/** Characters. */
+const MAX_HIDDEN_LENGTH = 1024 * 1024
 
 const NANOS_PER_SECOND = 1e9
 const words = new DataView(new ArrayBuffer(8))
@@ -201,6 +203,7 @@ class LiveSpan implements LiveSpanLike {
   private readonly parentContext: Otel.Context
   private childContext: Otel.Context | undefined = undefined
   private hiddenTexts: Set<string> | undefined = undefined
+  private hiddenLength = 0
 
   constructor(tracer: Otel.Tracer, options: SpanOptions, state: TracerState) {
     this.state = state
@@ -242,9 +245,16 @@ class LiveSpan implements LiveSpanLike {
   [LiveSpanTypeId](texts: ReadonlyArray<string>): void {
     this.hiddenTexts ??= new Set()
     for (const text of texts) {
-      // A span may stay open as long as its program runs: the oldest goes.
-      if (this.hiddenTexts.size >= MAX_HIDDEN_TEXTS) this.hiddenTexts.delete(this.hiddenTexts.values().next().value!)
+      if (this.hiddenTexts.has(text)) continue
       this.hiddenTexts.add(text)
+      this.hiddenLength += text.length
+    }
+    // A span may stay open as long as its program runs: the oldest go, but for the very last.
+    for (const oldest of this.hiddenTexts) {
+      const { size } = this.hiddenTexts
+      if (size === 1 || (size <= MAX_HIDDEN_TEXTS && this.hiddenLength <= MAX_HIDDEN_LENGTH)) break
+      this.hiddenTexts.delete(oldest)
+      this.hiddenLength -= oldest.length
     }
   }
 

@@ -8,6 +8,8 @@ import type { LlmCallOptions, LlmResponse } from "../GenAi.ts"
 import { textOf } from "../GenAiContent.ts"
 import { instrumentsOf, recordTokens } from "../GenAiMetrics.ts"
 import { addServer, GenAiSpan, read } from "./genAi.ts"
+import { defined } from "./providers/read.ts"
+import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
 import { type Attributes, SpanSource } from "./startAttributes.ts"
 
@@ -47,8 +49,14 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
       this.response = response
       return
     }
-    const usage = { ...this.response.usage, ...response.usage }
-    this.response = { ...this.response, ...response, usage }
+    const { response: before } = this
+    this.response = {
+      ...before,
+      ...defined(response),
+      usage: { ...before.usage, ...defined(response.usage ?? {}) },
+      usageByModality: { ...before.usageByModality, ...defined(response.usageByModality ?? {}) },
+      openai: { ...before.openai, ...defined(response.openai ?? {}) }
+    }
   }
 
   protected override get capturesAsLoomDoes(): boolean {
@@ -112,11 +120,21 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
     const problem = read(this.readResponse, exit, "The `response` function", (response) => this.add(response))
-    this.writeResponse()
-    return problem
+    return this.inOrder(problem, this.writeResponse())
   }
 
-  protected writeResponse(): void {
+  /** Writes what is known of the answer. It comes from the caller, and may throw where it is looked at. */
+  protected writeResponse(): Effect.Effect<void> | undefined {
+    try {
+      this.setAnswer()
+      return undefined
+    } catch (error) {
+      this.response = undefined
+      return reportOnce(this.readResponse ?? LlmSpan, "A response could not be read; the span goes without it", error)
+    }
+  }
+
+  private setAnswer(): void {
     const { response } = this
     if (response === undefined) return
     this.setResponse(response)

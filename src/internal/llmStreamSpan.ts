@@ -1,4 +1,4 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -85,8 +85,7 @@ export class LlmStreamSpan<A, E, S> extends LlmSpan<unknown, E> {
       }
     }
     this.set(semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, this.timeToFirstChunk)
-    this.writeResponse()
-    return problem
+    return this.inOrder(problem, this.writeResponse())
   }
 
   protected override measure(seconds: number, error: string | undefined): void {
@@ -128,14 +127,22 @@ export const traceStream = <A, E, R, S>(
         const exit = Pull.doneExitFromCause(cause)
         return Effect.andThen(Scope.close(spanScope, exit), Scope.close(runScope, exit))
       }
-      return Scope.addFinalizerExit(runScope, (exit) => Scope.close(spanScope, leftEarly(exit))).pipe(
+      // A pull that is given up, as by a timeout, may be followed by another. If not, the stream's scope closes.
+      let interrupted: Exit.Exit<unknown, unknown> | undefined
+      const onPullCause = <X>(cause: Cause.Cause<X>): Effect.Effect<void> => {
+        if (!Cause.hasInterruptsOnly(cause)) return onCause(cause)
+        interrupted = Exit.failCause(cause)
+        return Effect.void
+      }
+      return Scope.addFinalizerExit(runScope, (exit) => Scope.close(spanScope, interrupted ?? leftEarly(exit))).pipe(
         Effect.andThen(startSpan(spec, spanScope)),
         Effect.flatMap((span) =>
           Effect.map(withinSpan(run(upstream, scope), span, spec), (pull) =>
             Effect.flatMap(withinSpan(pull, span, spec), (chunks) => {
+              interrupted = undefined
               const problem = spec.take(chunks)
               return problem === undefined ? Effect.succeed(chunks) : Effect.as(problem, chunks)
-            }).pipe(Effect.onError(onCause)))
+            }).pipe(Effect.onError(onPullCause)))
         ),
         Effect.onError(onCause)
       )

@@ -135,7 +135,8 @@ const detectors = ["host", "os", "process", "serviceinstance"] as const
 /** The levels of OpenTelemetry's diagnostic logger, by the specification's names. */
 const logLevels = ["none", "error", "warn", "info", "debug", "verbose", "all"] as const
 
-const captureModes = ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"] as const
+/** @internal */
+export const captureModes = ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"] as const
 
 /**
  * Reads all variables that this package knows.

@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { errorType } from "./errors.ts"
 import { isLiveSpan } from "./liveSpan.ts"
+import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
 import { type Attributes, SpanSource } from "./startAttributes.ts"
 
@@ -158,6 +159,28 @@ const within = <A, E, R>(
     fiber.setContext(context)
     return self
   })
+
+/**
+ * As {@link traced}, with what is to be known of the span made from options of
+ * the caller's. Those may throw where they are read; where tracing is off,
+ * nobody reads them, so the effect runs without the span.
+ *
+ * @internal
+ */
+export const tracedBy = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  self: Effect.Effect<A, E, R>,
+  make: (fiber: Fiber.Fiber<unknown, unknown>) => SpanSpec<A, E>
+): Effect.Effect<A, E, R> => {
+  let spec: SpanSpec<A, E>
+  try {
+    spec = make(fiber)
+  } catch (error) {
+    const problem = reportOnce(make, "The options of a span could not be read; it is left out", error)
+    return problem === undefined ? self : Effect.andThen(problem, self)
+  }
+  return traced(fiber, self, spec)
+}
 
 const evaluate = "~effect/Effect/evaluate"
 

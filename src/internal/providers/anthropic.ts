@@ -176,11 +176,11 @@ const blockStart = (state: StreamedResponse, index: number, start: unknown): voi
       message.part("reasoning", index).text += readString(start, "thinking") ?? ""
       break
     case "tool_use":
-      message.part("tool_call", index, id, name)
+      message.part("tool_call", index, id, name).input = read(start, "input")
       break
     case "server_tool_use":
     case "mcp_tool_use":
-      message.part("server_tool_call", index, id, name)
+      message.part("server_tool_call", index, id, name).input = read(start, "input")
       break
     default:
       message.put([block(start)], index)

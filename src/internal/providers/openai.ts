@@ -401,13 +401,10 @@ const chatChunk = (state: StreamedResponse, chunk: unknown): void => {
     message.append("text", read(delta, "refusal"))
     for (const call of [...readList(delta, "tool_calls"), read(delta, "function_call")]) {
       if (!isRecord(call)) continue
-      const called = read(call, "function") ?? read(call, "custom") ?? call
-      const part = message.part(
-        "tool_call",
-        readCount(call, "index") ?? 0,
-        readString(call, "id"),
-        readString(called, "name")
-      )
+      const custom = read(call, "custom")
+      const called = read(call, "function") ?? custom ?? call
+      const part = message.call(readCount(call, "index") ?? 0, readString(call, "id"), readString(called, "name"))
+      if (isRecord(custom)) part.isText = true
       part.text += readString(called, "arguments") ?? readString(called, "input") ?? ""
     }
   }
@@ -439,9 +436,14 @@ const responseEvent = (state: StreamedResponse, type: string, event: unknown): v
       message.part("reasoning", key).text += delta
       break
     case "response.function_call_arguments.delta":
-    case "response.custom_tool_call_input.delta":
       message.part("tool_call", key).text += delta
       break
+    case "response.custom_tool_call_input.delta": {
+      const part = message.part("tool_call", key)
+      part.isText = true
+      part.text += delta
+      break
+    }
     case "response.output_item.added": {
       const called = readString(item, "call_id")
       if (called !== undefined) message.part("tool_call", key, called, readString(item, "name"))

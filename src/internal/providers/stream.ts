@@ -16,8 +16,15 @@ interface StreamedPart {
   id: string | undefined
   name: string | undefined
   text: string
+  /** What the beginning of a call has of its input already. */
+  input: unknown
+  /** Whether the input is text of no form, and not JSON. */
+  isText: boolean
   done: ReadonlyArray<MessagePart>
 }
+
+const inputOf = (part: StreamedPart): unknown =>
+  part.text === "" ? part.input : part.isText ? part.text : parseJson(part.text)
 
 const finished = (part: StreamedPart): ReadonlyArray<MessagePart> => {
   switch (part.kind) {
@@ -26,15 +33,26 @@ const finished = (part: StreamedPart): ReadonlyArray<MessagePart> => {
     case "reasoning":
       return part.text === "" ? [] : [reasoningPart(part.text)]
     case "tool_call":
-      return [toolCallPart(part.id, part.name, part.text === "" ? undefined : parseJson(part.text))]
+      return [toolCallPart(part.id, part.name, inputOf(part))]
     case "server_tool_call": {
       const name = part.name ?? "unknown"
-      return [serverToolCallPart(part.id, name, name, part.text === "" ? {} : { arguments: parseJson(part.text) })]
+      return [serverToolCallPart(part.id, name, name, { input: inputOf(part) })]
     }
     case "done":
       return part.done
   }
 }
+
+const emptyPart = (kind: Kind, key: number | string | undefined): StreamedPart => ({
+  kind,
+  key,
+  id: undefined,
+  name: undefined,
+  text: "",
+  input: undefined,
+  isText: false,
+  done: []
+})
 
 /** A message that is being streamed, in parts that are found by a key or by being the last. */
 class StreamedMessage {
@@ -50,6 +68,16 @@ class StreamedMessage {
     return part
   }
 
+  /**
+   * The call of a tool under a key. Some servers number the calls of an answer
+   * all alike: another id is another call, and what has none continues the last.
+   */
+  call(key: number | string, id: string | undefined, name: string | undefined): StreamedPart {
+    const before = this.byKey.get(key)
+    if (before?.id !== undefined && id !== undefined && before.id !== id) this.begin("tool_call", key)
+    return this.part("tool_call", key, id, name)
+  }
+
   /** Text without a key continues the last part if that is of its kind. */
   append(kind: "text" | "reasoning", text: unknown): void {
     if (typeof text !== "string" || text === "") return
@@ -60,7 +88,7 @@ class StreamedMessage {
 
   /** Adds whole parts; under a key, they take the place of what was streamed of them. */
   put(done: ReadonlyArray<MessagePart>, key?: number | string): void {
-    const part: StreamedPart = { kind: "done", key, id: undefined, name: undefined, text: "", done }
+    const part: StreamedPart = { ...emptyPart("done", key), done }
     const before = key === undefined ? undefined : this.byKey.get(key)
     if (before === undefined) {
       this.parts.push(part)
@@ -71,7 +99,7 @@ class StreamedMessage {
   }
 
   private begin(kind: Kind, key: number | string | undefined): StreamedPart {
-    const part: StreamedPart = { kind, key, id: undefined, name: undefined, text: "", done: [] }
+    const part = emptyPart(kind, key)
     this.parts.push(part)
     if (key !== undefined) this.byKey.set(key, part)
     return part
