@@ -647,7 +647,10 @@ export const natsCarrier: Carrier<NatsHeaders> = {
   }
 }
 
-/** As {@link HeaderRecord}, and an interface fits as well. What has methods, as `Headers` has, does not: it needs its kind. */
+/**
+ * As {@link HeaderRecord}, and an interface fits as well. What has methods, as `Headers` has, does not: it needs its
+ * kind.
+ */
 type Headerlike<C> = { readonly [K in keyof C]: HeaderValue }
 
 /**

@@ -14,7 +14,7 @@ import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import type { ChatMessage, Lazy, MessagePart, OutputMessage, ToolDefinition } from "./GenAiContent.ts"
 import { clientOperationDuration, recordTokenUsage } from "./GenAiMetrics.ts"
-import { addServer, addStart, GenAiSpan, type OpenString, read, withGenAiSpan } from "./internal/genAi.ts"
+import { addDefined, addServer, GenAiSpan, type OpenString, readResult, withGenAiSpan } from "./internal/genAi.ts"
 import { llmCallOf, LlmSpan } from "./internal/llmSpan.ts"
 import * as semconv from "./internal/semconv.ts"
 
@@ -421,7 +421,7 @@ class EmbeddingsSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    return read(this.options.response, exit, "The `response` function", (response) => {
+    return readResult(this.options.response, exit, "The `response` function", (response) => {
       this.response = response
       this.set(semconv.GEN_AI_RESPONSE_MODEL, response.model)
       this.set(semconv.GEN_AI_USAGE_INPUT_TOKENS, response.usage?.inputTokens)
@@ -431,12 +431,12 @@ class EmbeddingsSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const attributes = { ...this.start }
-    addStart(attributes, semconv.GEN_AI_RESPONSE_MODEL, this.response?.model)
+    addDefined(attributes, semconv.GEN_AI_RESPONSE_MODEL, this.response?.model)
     // Since 2026-10-07 the convention has no metric for the tokens of embeddings.
     if (this.settings.convention === "loom" && this.response?.usage !== undefined) {
       recordTokenUsage({ inputTokens: this.response.usage.inputTokens }, attributes, this.context)
     }
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     clientOperationDuration.record(seconds, attributes, this.context)
   }
 }
@@ -513,7 +513,7 @@ class FetchResponseSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    return read(this.options.response, exit, "The `response` function", (response) => {
+    return readResult(this.options.response, exit, "The `response` function", (response) => {
       this.response = response
       this.set(semconv.GEN_AI_RESPONSE_STATUS, response.status)
       this.setResponse({ model: response.model, finishReasons: response.finishReasons, openai: response.openai })
@@ -526,8 +526,8 @@ class FetchResponseSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const attributes = { ...this.start }
-    addStart(attributes, semconv.GEN_AI_RESPONSE_MODEL, this.response?.model)
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.GEN_AI_RESPONSE_MODEL, this.response?.model)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     clientOperationDuration.record(seconds, attributes, this.context)
   }
 }

@@ -20,7 +20,15 @@ import {
   clientOperationDuration,
   instrumentsOf
 } from "./GenAiMetrics.ts"
-import { addServer, addStart, AgentRun, CurrentSession, GenAiSpan, read, withGenAiSpan } from "./internal/genAi.ts"
+import {
+  addDefined,
+  addServer,
+  AgentRun,
+  CurrentSession,
+  GenAiSpan,
+  readResult,
+  withGenAiSpan
+} from "./internal/genAi.ts"
 import * as semconv from "./internal/semconv.ts"
 import type { Attributes } from "./internal/startAttributes.ts"
 
@@ -130,11 +138,11 @@ class AgentSpan<A, E> extends GenAiSpan<A, E> {
       agentName: options.name ?? this.session.agentName,
       run: this.run
     })
-    addStart(this.start, semconv.GEN_AI_AGENT_NAME, options.name)
-    addStart(this.start, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
+    addDefined(this.start, semconv.GEN_AI_AGENT_NAME, options.name)
+    addDefined(this.start, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
     // An agent of this program has no provider: its model calls have.
     if (options.remote === true) {
-      addStart(this.start, semconv.GEN_AI_PROVIDER_NAME, options.provider)
+      addDefined(this.start, semconv.GEN_AI_PROVIDER_NAME, options.provider)
       addServer(this.start, options.server)
     }
   }
@@ -163,7 +171,7 @@ class AgentSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    return read(this.options.response, exit, "The `response` function", (response) => {
+    return readResult(this.options.response, exit, "The `response` function", (response) => {
       this.response = response
       this.setResponse({ finishReasons: response.finishReasons })
       // What the calls inside have told already would be counted twice.
@@ -187,17 +195,17 @@ class AgentSpan<A, E> extends GenAiSpan<A, E> {
     const { options } = this
     if (options.remote === true) {
       const { [semconv.GEN_AI_AGENT_NAME]: _, ...attributes } = this.start
-      addStart(attributes, semconv.ERROR_TYPE, error)
+      addDefined(attributes, semconv.ERROR_TYPE, error)
       clientOperationDuration.record(seconds, attributes, this.context)
       return
     }
     const agent: Attributes = {}
-    addStart(agent, semconv.GEN_AI_AGENT_NAME, options.name)
+    addDefined(agent, semconv.GEN_AI_AGENT_NAME, options.name)
     agentInferenceCalls.record(this.run.inferenceCalls, agent, this.context)
     agentToolCalls.record(this.run.toolCalls, agent, this.context)
     const attributes = { ...agent }
-    addStart(attributes, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     agentDuration.record(seconds, attributes, this.context)
   }
 }
@@ -251,8 +259,8 @@ class CreateAgentSpan<A, E> extends GenAiSpan<A, E> {
     this.options = options
     this.name = options.name === undefined ? "create_agent" : `create_agent ${options.name}`
     this.start[semconv.GEN_AI_PROVIDER_NAME] = options.provider
-    addStart(this.start, semconv.GEN_AI_AGENT_NAME, options.name)
-    addStart(this.start, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
+    addDefined(this.start, semconv.GEN_AI_AGENT_NAME, options.name)
+    addDefined(this.start, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
     addServer(this.start, options.server)
   }
 
@@ -270,7 +278,7 @@ class CreateAgentSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    return read(this.options.result, exit, "The `result` function", (agent) => {
+    return readResult(this.options.result, exit, "The `result` function", (agent) => {
       this.set(semconv.GEN_AI_AGENT_ID, agent.id)
       this.set(semconv.GEN_AI_AGENT_VERSION, agent.version)
     })
@@ -278,7 +286,7 @@ class CreateAgentSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const { [semconv.GEN_AI_AGENT_NAME]: _, ...attributes } = this.start
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     clientOperationDuration.record(seconds, attributes, this.context)
   }
 }
@@ -340,7 +348,7 @@ class PlanSpan<A, E> extends GenAiSpan<A, E> {
     this.options = options
     this.agentName = options.agentName ?? this.session.agentName
     this.name = this.agentName === undefined ? "plan" : `plan ${this.agentName}`
-    addStart(this.start, semconv.GEN_AI_AGENT_NAME, this.agentName)
+    addDefined(this.start, semconv.GEN_AI_AGENT_NAME, this.agentName)
   }
 
   protected writeStart(): void {
@@ -392,7 +400,7 @@ class WorkflowSpan<A, E> extends GenAiSpan<A, E> {
     super(fiber, "invoke_workflow", "internal")
     this.options = options
     this.name = options.name === undefined ? "invoke_workflow" : `invoke_workflow ${options.name}`
-    addStart(this.start, semconv.GEN_AI_WORKFLOW_NAME, options.name)
+    addDefined(this.start, semconv.GEN_AI_WORKFLOW_NAME, options.name)
     if (options.conversationId !== undefined) {
       this.inside = Context.make(CurrentSession, { ...this.session, conversationId: options.conversationId })
     }
@@ -415,8 +423,8 @@ class WorkflowSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const attributes: Attributes = {}
-    addStart(attributes, semconv.GEN_AI_WORKFLOW_NAME, this.options.name)
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.GEN_AI_WORKFLOW_NAME, this.options.name)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     instrumentsOf(this.settings.convention).workflowDuration.record(seconds, attributes, this.context)
   }
 }

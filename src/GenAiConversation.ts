@@ -16,7 +16,7 @@ import * as semconv from "./internal/semconv.ts"
  * @since 0.1.0
  */
 export interface ConversationOptions {
-  /** Whether it travels with messages too, as baggage, for the GenAI spans of whoever receives them. Default: `false`. */
+  /** Whether it travels with messages too, as baggage, for the GenAI spans of who receives them. Default: `false`. */
   readonly baggage?: boolean | undefined
 }
 

@@ -346,8 +346,8 @@ class ModelCall {
   ): Effect.Effect<void> | undefined {
     const { answeredAt } = this
     if (answeredAt === undefined) return write(exit)
-    // The failure of a tool is on the tool's span, and what is interrupted then is the tool. A failure of the answer, such
-    // as that it does not decode, stays here.
+    // The failure of a tool is on the tool's span, and what is interrupted then is the tool. A failure of the answer,
+    // such as that it does not decode, stays here.
     const answered = exit._tag === "Failure" &&
         (this.toolHasFailed || !this.streams && Cause.hasInterruptsOnly(exit.cause))
       ? Exit.void as Exit.Exit<A, never>

@@ -12,7 +12,7 @@ import { dual } from "effect/Function"
 import type { GenAiProvider, ServerAddress } from "./GenAi.ts"
 import type { Lazy, MemoryRecord } from "./GenAiContent.ts"
 import { clientOperationDuration } from "./GenAiMetrics.ts"
-import { addServer, addStart, GenAiSpan, read, withGenAiSpan } from "./internal/genAi.ts"
+import { addDefined, addServer, GenAiSpan, readResult, withGenAiSpan } from "./internal/genAi.ts"
 import * as semconv from "./internal/semconv.ts"
 
 /**
@@ -78,7 +78,7 @@ class MemorySpan<A, E> extends GenAiSpan<A, E> {
     super(fiber, options.operation, "client")
     this.options = options
     this.name = options.operation
-    addStart(this.start, semconv.GEN_AI_PROVIDER_NAME, options.provider)
+    addDefined(this.start, semconv.GEN_AI_PROVIDER_NAME, options.provider)
     addServer(this.start, options.server)
   }
 
@@ -102,7 +102,7 @@ class MemorySpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    return read(this.options.result, exit, "The `result` function", (result) => {
+    return readResult(this.options.result, exit, "The `result` function", (result) => {
       this.result = result
       this.setResult(result)
     })
@@ -114,7 +114,7 @@ class MemorySpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const attributes = { ...this.start }
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     clientOperationDuration.record(seconds, attributes, this.context)
   }
 }

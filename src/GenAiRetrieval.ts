@@ -12,7 +12,7 @@ import { dual } from "effect/Function"
 import type { GenAiProvider, ServerAddress } from "./GenAi.ts"
 import type { Lazy, RetrievalDocument } from "./GenAiContent.ts"
 import { clientOperationDuration } from "./GenAiMetrics.ts"
-import { addServer, addStart, GenAiSpan, withGenAiSpan } from "./internal/genAi.ts"
+import { addDefined, addServer, GenAiSpan, withGenAiSpan } from "./internal/genAi.ts"
 import * as semconv from "./internal/semconv.ts"
 
 /**
@@ -45,8 +45,8 @@ class RetrievalSpan<A, E> extends GenAiSpan<A, E> {
     super(fiber, "retrieval", "client")
     this.options = options
     this.name = options.dataSourceId === undefined ? "retrieval" : `retrieval ${options.dataSourceId}`
-    addStart(this.start, semconv.GEN_AI_PROVIDER_NAME, options.provider)
-    addStart(this.start, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
+    addDefined(this.start, semconv.GEN_AI_PROVIDER_NAME, options.provider)
+    addDefined(this.start, semconv.GEN_AI_REQUEST_MODEL, options.request?.model)
     addServer(this.start, options.server)
   }
 
@@ -75,7 +75,7 @@ class RetrievalSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const attributes = { ...this.start }
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     clientOperationDuration.record(seconds, attributes, this.context)
   }
 }

@@ -8,7 +8,7 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
@@ -16,7 +16,7 @@ import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import type { ServerAddress } from "./GenAi.ts"
 import type { Lazy } from "./GenAiContent.ts"
-import { addStart, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
+import { addDefined, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as semconv from "./internal/semconv.ts"
 import { AmbientSpan, propagatedSpan } from "./internal/spanContext.ts"
@@ -161,8 +161,8 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
     const target = options.tool ?? options.prompt
     this.name = target === undefined ? options.method : `${options.method} ${target}`
     this.start[semconv.MCP_METHOD_NAME] = options.method
-    addStart(this.start, semconv.GEN_AI_TOOL_NAME, options.tool)
-    addStart(this.start, semconv.GEN_AI_PROMPT_NAME, options.prompt)
+    addDefined(this.start, semconv.GEN_AI_TOOL_NAME, options.tool)
+    addDefined(this.start, semconv.GEN_AI_PROMPT_NAME, options.prompt)
     // A server's span hangs under its client's; what was current on the server is linked.
     const parent = options.side === "server" && fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
     const ambient = parent === undefined

@@ -474,8 +474,8 @@ const bytes = new Uint8Array(BAGGAGE_MAX_INPUT + 1)
 const window = bytes.subarray(0, BAGGAGE_MAX_INPUT)
 
 /**
- * Fills {@link bytes} and returns them as text, in which every place is the same. They end in a NUL, which is in no set,
- * so that every run ends.
+ * Fills {@link bytes} and returns them as text, in which every place is the same. They end in a NUL, which is in no
+ * set, so that every run ends.
  */
 const load = (header: string): string => {
   const { read, written } = utf8Encoder.encodeInto(header, window)
@@ -597,8 +597,8 @@ const readMembers = (header: string, members: Array<BaggageMember> | undefined):
 }
 
 /**
- * Adds the properties that begin at `start`, if there is where to, and returns where they end. An empty one says nothing
- * and is skipped.
+ * Adds the properties that begin at `start`, if there is where to, and returns where they end. An empty one says
+ * nothing and is skipped.
  */
 const readProperties = (input: string, start: number, properties: Array<BaggageProperty> | undefined): number => {
   let at = start

@@ -103,7 +103,10 @@ export interface TracingOptions {
    * else `"otlp"`.
    */
   readonly exporter?: "otlp" | "console" | "none" | SpanExporter | undefined
-  /** The collector's gRPC address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. */
+  /**
+   * The collector's address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. Over HTTP `/v1/traces`
+   * is added to its path, and the default is port 4318.
+   */
   readonly endpoint?: string | undefined
   /** Headers of every request to the collector, above those of `OTEL_EXPORTER_OTLP_HEADERS`. */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
@@ -124,7 +127,10 @@ export interface TracingOptions {
    * Default: false.
    */
   readonly global?: boolean | undefined
-  /** Sends the collector an empty export while the layer is built, and fails if it is not taken. Default: false. */
+  /**
+   * Sends the collector an empty export while the layer is built, and fails if it is not taken. An exporter of your own
+   * is not tried. Default: false.
+   */
   readonly verify?: boolean | undefined
   /**
    * Also exports the program's Effect metrics over OTLP gRPC, and has GenAI spans record the convention's. Default:

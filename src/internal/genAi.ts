@@ -249,7 +249,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     span.end(isTimed ? this.clock.currentTimeNanosUnsafe() : 0n, Exit.failCause(cause))
   }
 
-  /** Ends the span with a failure that a protocol knows by another name than the effect, or where the effect has none. */
+  /** Ends the span with a failure that a protocol knows by another name, or where the effect itself has none. */
   failWith(failure: Error & { readonly _tag: string }): void {
     this.failure = failure
   }
@@ -462,7 +462,7 @@ export const withGenAiSpan = <A, E, R>(
  *
  * @internal
  */
-export const read = <A, E, B>(
+export const readResult = <A, E, B>(
   callback: ((value: A) => B) | undefined,
   exit: Exit.Exit<A, E>,
   message: string,
@@ -485,6 +485,6 @@ export const addServer = (attributes: Attributes, server: ServerAddress | undefi
 }
 
 /** @internal */
-export const addStart = (attributes: Attributes, key: string, value: string | undefined): void => {
+export const addDefined = (attributes: Attributes, key: string, value: string | undefined): void => {
   if (value !== undefined) attributes[key] = value
 }

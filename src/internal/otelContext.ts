@@ -29,7 +29,7 @@ const SPAN_KEY: symbol | undefined = (() => {
 })()
 
 /** A context with a span of its own. The API's contexts copy a map and make three functions each. */
-class SpanContext implements Otel.Context {
+class ContextWithSpan implements Otel.Context {
   /** Whose values it has but for the span. Never another of this class, so that no chain of them can grow. */
   readonly base: Otel.Context
   readonly span: Otel.Span
@@ -58,7 +58,7 @@ class SpanContext implements Otel.Context {
  * @internal
  */
 export const withSpan = (context: Otel.Context, span: Otel.Span): Otel.Context =>
-  new SpanContext(context instanceof SpanContext ? context.base : context, span)
+  new ContextWithSpan(context instanceof ContextWithSpan ? context.base : context, span)
 
 const evaluate = "~effect/Effect/evaluate"
 

@@ -14,7 +14,7 @@ import { gzip } from "node:zlib"
 import { describe } from "./exportFailure.ts"
 import type { Certificates } from "./otlpCredentials.ts"
 import { serializeSpans } from "./otlpDoubles.ts"
-import { readPartialSuccess } from "./otlpExporter.ts"
+import { readPartialSuccess } from "./otlpGrpcExporter.ts"
 import type { SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 

@@ -1,5 +1,5 @@
 /**
- * The only module that loads the OpenTelemetry SDK. `TracingLive` imports it
+ * What loads the OpenTelemetry SDK for the live layer. `TracingLive` imports it
  * dynamically, so that a program without the SDK, or without tracing, never
  * pays for it.
  *
@@ -43,7 +43,7 @@ import { hasContextManager } from "./otelContext.ts"
 import { type OtelEnv, type OtlpEnv, withoutUser } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
 import { makeCredentials, readCertificates } from "./otlpCredentials.ts"
-import { OtlpGrpcExporter } from "./otlpExporter.ts"
+import { OtlpGrpcExporter } from "./otlpGrpcExporter.ts"
 import { OtlpHttpExporter } from "./otlpHttpExporter.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
@@ -402,7 +402,7 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
     spanProcessors: [spanStart.processor, ...processors]
   })
   const shutdown = () => {
-    // A queue is done a little earlier, so that it still says what it had to leave. The provider asks it again, and waits.
+    // A queue is done a little earlier, so that it still says what it had to leave. The provider asks again, and waits.
     for (const queue of queues) void queue.shutdown(settings.shutdownTimeout * 0.9)
     return provider.shutdown()
   }

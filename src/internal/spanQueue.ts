@@ -48,7 +48,7 @@ export interface PartialSuccess {
 }
 
 /**
- * Requests in flight at most. One alone sends 512 spans per round trip, which a distant or slow collector makes too few;
+ * Requests in flight at most. One alone sends 512 spans per round trip, too few where a collector is distant or slow;
  * beyond four the process's own serialization is what limits.
  */
 const MAX_IN_FLIGHT = 4

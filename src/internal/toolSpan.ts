@@ -3,7 +3,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { toolDuration } from "../GenAiMetrics.ts"
 import type { ToolSpanOptions } from "../GenAiTools.ts"
-import { addStart, GenAiSpan } from "./genAi.ts"
+import { addDefined, GenAiSpan } from "./genAi.ts"
 import * as semconv from "./semconv.ts"
 import type { Attributes } from "./startAttributes.ts"
 
@@ -21,7 +21,7 @@ export class ToolSpan<A, E> extends GenAiSpan<A, E> {
     this.options = options
     this.name = `execute_tool ${options.name}`
     this.start[semconv.GEN_AI_TOOL_NAME] = options.name
-    addStart(this.start, semconv.GEN_AI_TOOL_TYPE, options.type)
+    addDefined(this.start, semconv.GEN_AI_TOOL_TYPE, options.type)
     if (this.session.run !== undefined) this.session.run.toolCalls++
   }
 
@@ -42,9 +42,9 @@ export class ToolSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const attributes: Attributes = { [semconv.GEN_AI_TOOL_NAME]: this.options.name }
-    addStart(attributes, semconv.GEN_AI_TOOL_TYPE, this.options.type)
-    addStart(attributes, semconv.GEN_AI_AGENT_NAME, this.session.agentName)
-    addStart(attributes, semconv.ERROR_TYPE, error)
+    addDefined(attributes, semconv.GEN_AI_TOOL_TYPE, this.options.type)
+    addDefined(attributes, semconv.GEN_AI_AGENT_NAME, this.session.agentName)
+    addDefined(attributes, semconv.ERROR_TYPE, error)
     toolDuration.record(seconds, attributes, this.context)
   }
 }

@@ -19,7 +19,7 @@ import type * as Http from "node:http"
 import { text } from "node:stream/consumers"
 import { setTimeout as sleep } from "node:timers/promises"
 
-/** Token counts, under the names of every API. */
+/** Token counts, under the names of OpenAI and of Anthropic. Ollama's are always 0. */
 export const usage = (inputTokens: number, outputTokens: number) => ({
   prompt_tokens: inputTokens,
   completion_tokens: outputTokens,
