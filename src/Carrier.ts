@@ -35,6 +35,14 @@ import type { BaggageMember, RemoteContext, TraceHeaders, Traceparent } from "./
 /**
  * The key of a message under which its trace context sits.
  *
+ * **Example** (Looking for a context)
+ *
+ * ```ts
+ * import { TRACE_CONTEXT_KEY } from "loom-tracing"
+ *
+ * TRACE_CONTEXT_KEY in { task_id: "t-1" } // => false
+ * ```
+ *
  * @category constants
  * @since 0.1.0
  */
@@ -153,6 +161,18 @@ export interface Propagators {
  * from service to service (W3C Baggage). Empty unless a message or
  * {@link withBaggage} brought some.
  *
+ * **Example** (Reading the tenant of a request)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Baggage, withBaggage } from "loom-tracing"
+ *
+ * const tenant = Effect.map(Baggage, (members) => members.find(({ key }) => key === "tenant")?.value)
+ *
+ * Effect.runSync(tenant.pipe(withBaggage({ tenant: "acme" }))) // => "acme"
+ * Effect.runSync(tenant) // => undefined
+ * ```
+ *
  * @category references
  * @since 0.1.0
  */
@@ -257,6 +277,19 @@ const currentHeaders = (fiber: AnyFiber): TraceHeaders | undefined => {
  * It names the nearest span that another process can know. Spans of Effect's
  * default tracer, of `TracingNoop` and of disabled tracing are skipped, so a
  * remote context that was received is passed on unchanged when tracing is off.
+ *
+ * **Example** (Naming the trace in a reply)
+ *
+ * ```ts
+ * import { Effect, Option } from "effect"
+ * import { currentTraceContext, withTraceContext } from "loom-tracing"
+ *
+ * const message = { _trace_context: { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" } }
+ * const traceId = Effect.map(currentTraceContext, Option.map((context) => context.traceparent?.traceId))
+ *
+ * Option.getOrNull(Effect.runSync(traceId.pipe(withTraceContext(message)))) // => "0af7651916cd43dd8448eb211c80319c"
+ * Option.isNone(Effect.runSync(traceId)) // => true
+ * ```
  *
  * @category propagation
  * @since 0.1.0
@@ -485,6 +518,17 @@ const removeFrom = (record: HeaderRecord, name: string): HeaderRecord => {
  * Headers in a plain object, each a text, its bytes, or an array of them. Names
  * are read in any case and written in lower case.
  *
+ * **Example** (Reading a name in another case)
+ *
+ * ```ts
+ * import { Effect, Option } from "effect"
+ * import { extractHeaders, recordCarrier } from "loom-tracing"
+ *
+ * const context = Effect.runSync(extractHeaders({ Baggage: "tenant=acme" }, recordCarrier))
+ *
+ * Option.getOrThrow(context).baggage // => [{ key: "tenant", value: "acme" }]
+ * ```
+ *
  * @category carriers
  * @since 0.1.0
  */
@@ -497,6 +541,17 @@ export const recordCarrier: Carrier<HeaderRecord> = {
 /**
  * Headers of a Kafka message, as KafkaJS and its successors hold them: what
  * arrives are `Buffer`s, under names in any case.
+ *
+ * **Example** (Reading the headers of a message)
+ *
+ * ```ts
+ * import { Effect, Option } from "effect"
+ * import { extractHeaders, kafkaCarrier } from "loom-tracing"
+ *
+ * const context = Effect.runSync(extractHeaders({ baggage: Buffer.from("tenant=acme") }, kafkaCarrier))
+ *
+ * Option.getOrThrow(context).baggage // => [{ key: "tenant", value: "acme" }]
+ * ```
  *
  * @category carriers
  * @since 0.1.0
@@ -578,6 +633,17 @@ export interface WebHeaders {
 
 /**
  * The `Headers` of the Fetch API. They are written in place.
+ *
+ * **Example** (Calling a service)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { headersCarrier, injectHeaders, withBaggage } from "loom-tracing"
+ *
+ * const headers = injectHeaders(new Headers(), headersCarrier).pipe(withBaggage({ tenant: "acme" }))
+ *
+ * Effect.runSync(headers).get("baggage") // => "tenant=acme"
+ * ```
  *
  * @category carriers
  * @since 0.1.0

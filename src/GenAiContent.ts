@@ -445,7 +445,11 @@ export const normalizeObject = (key: string) => (value: unknown): unknown => {
   return { [key]: value }
 }
 
-/** The text of an answer, as Loom records it; `undefined` when it holds none. */
+/**
+ * The text of an answer, as Loom records it; `undefined` when it holds none.
+ *
+ * @internal
+ */
 export const textOf = (output: string | ReadonlyArray<ChatMessage>): string | undefined => {
   if (Predicate.isString(output)) return output === "" ? undefined : output
   let text = ""

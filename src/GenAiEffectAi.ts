@@ -30,14 +30,19 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { type GenAiProvider, type LlmCallOptions, withEmbeddingsSpan } from "./GenAi.ts"
 import { hideSensitive } from "./GenAiContent.ts"
-import { effectAiCall, effectAiFold, effectAiResponse, type ProviderCallOptions } from "./GenAiProviders.ts"
+import {
+  effectAiCall,
+  effectAiFold,
+  effectAiResponse,
+  type ProviderCallOptions,
+  type StreamedResponse
+} from "./GenAiProviders.ts"
 import { secondsBetween, withGenAiSpan } from "./internal/genAi.ts"
 import { LlmSpan } from "./internal/llmSpan.ts"
 import { LlmStreamSpan, traceStream } from "./internal/llmStreamSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
 import { isList, read, readList, readString } from "./internal/providers/read.ts"
 import { providerAt, serverOf } from "./internal/providers/server.ts"
-import type { StreamedResponse } from "./internal/providers/stream.ts"
 import * as semconv from "./internal/semconv.ts"
 import { startSpan, withinSpan } from "./internal/span.ts"
 import { StandInSpan, standInTracer } from "./internal/standInSpan.ts"

@@ -172,10 +172,18 @@ const instruments = {
   }
 } as const
 
-/** The instruments whose names the convention decides. */
+/**
+ * The instruments whose names the convention decides.
+ *
+ * @internal
+ */
 export const instrumentsOf = (convention: Convention) => instruments[convention]
 
-/** The duration of an operation that is no inference. */
+/**
+ * The duration of an operation that is no inference.
+ *
+ * @internal
+ */
 export const clientOperationDuration: Histogram = operationDuration
 
 const tokenUsage = tokens("gen_ai.client.token.usage", "Tokens of a GenAI operation")

@@ -55,7 +55,9 @@ export interface ProviderCallOptions extends Partial<Omit<LlmCallOptions, "reque
  * @category models
  * @since 0.1.0
  */
-export type StreamedResponse = State
+export interface StreamedResponse {
+  readonly "~loom-tracing/StreamedResponse": unknown
+}
 
 /**
  * The request of OpenAI's SDK for chat completions, responses, completions or
@@ -254,16 +256,18 @@ const makeWarnOfStream = (name: string) => {
 
 // Those of the SDKs say that a chunk is an `object`: were it `unknown`, `withLlmStreamSpan` stored in a constant would
 // forget what its stream is of.
-const makeFold = (
-  step: (state: StreamedResponse, chunk: unknown) => void
-): LlmStreamFold<unknown, StreamedResponse> => ({
-  initial: ({ content }) => new State(content),
-  step: (state, chunk) => {
-    step(state, chunk)
-    return state
-  },
-  response: (state) => state.toResponse()
-})
+const makeFold = (step: (state: State, chunk: unknown) => void): LlmStreamFold<unknown, StreamedResponse> => {
+  const fold: LlmStreamFold<unknown, State> = {
+    initial: ({ content }) => new State(content),
+    step: (state, chunk) => {
+      step(state, chunk)
+      return state
+    },
+    response: (state) => state.toResponse()
+  }
+  // What it knows is its own affair.
+  return fold as unknown as LlmStreamFold<unknown, StreamedResponse>
+}
 
 // =============================================================================
 // OpenAI

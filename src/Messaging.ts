@@ -160,6 +160,23 @@ export interface StreamHandlerOptions<M, E, R> extends HandlerOptions<M> {
  * A message whose payload does not decode: everything that a dead-letter queue
  * wants to keep.
  *
+ * **Example** (Keeping what does not decode)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { handleTracedMessage, TracedMessage } from "loom-tracing"
+ *
+ * const Task = Schema.Struct({ id: Schema.Number })
+ * const handle = handleTracedMessage(TracedMessage(Task), { system: "nats", destination: "tasks" }, Effect.succeed)
+ *
+ * const outcome = handle({ id: "one" }).pipe(
+ *   Effect.catchTag("UndecodableMessage", ({ message, wire }) =>
+ *     Effect.succeed({ wire, reason: message.split("\n")[1] }))
+ * )
+ *
+ * Effect.runSync(outcome) // => { wire: { id: "one" }, reason: "  at [\"id\"]" }
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */

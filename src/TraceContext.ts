@@ -145,6 +145,17 @@ const endOf = (set: CharSet, input: string, start: number): number => {
 /**
  * The `sampled` bit of the trace flags (Trace Context Level 2, §3.2.2.5.1).
  *
+ * **Example** (Asking whether a trace is recorded)
+ *
+ * ```ts
+ * import { FLAG_SAMPLED, parseTraceparent } from "loom-tracing"
+ *
+ * const flags = parseTraceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")?.traceFlags ?? 0
+ *
+ * const isSampled = (flags & FLAG_SAMPLED) !== 0
+ * isSampled // => true
+ * ```
+ *
  * @category constants
  * @since 0.1.0
  */
@@ -152,6 +163,17 @@ export const FLAG_SAMPLED = 0x01
 
 /**
  * The `random trace id` bit of the trace flags (Trace Context Level 2, §3.2.2.5.2).
+ *
+ * **Example** (Asking whether a trace id is random)
+ *
+ * ```ts
+ * import { FLAG_RANDOM, parseTraceparent } from "loom-tracing"
+ *
+ * const flags = parseTraceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")?.traceFlags ?? 0
+ *
+ * const isRandom = (flags & FLAG_RANDOM) !== 0
+ * isRandom // => false
+ * ```
  *
  * @category constants
  * @since 0.1.0
@@ -199,6 +221,15 @@ const isIdentifier = (input: string, start: number, end: number): boolean => {
 /**
  * Checks that the identifiers of a span may go on the wire: lower-case
  * hexadecimal digits of the right length, not all zero.
+ *
+ * **Example** (Checking ids of unknown origin)
+ *
+ * ```ts
+ * import { isValidSpanIdentity } from "loom-tracing"
+ *
+ * isValidSpanIdentity({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" }) // => true
+ * isValidSpanIdentity({ traceId: "0".repeat(32), spanId: "b7ad6b7169203331" }) // => false
+ * ```
  *
  * @category guards
  * @since 0.1.0
@@ -265,6 +296,16 @@ export const parseTraceparent = (header: string): Traceparent | undefined => {
  *
  * The identifiers are printed as they are: check those of unknown origin with
  * {@link isValidSpanIdentity} first, or use {@link formatTraceHeaders}.
+ *
+ * **Example** (Printing a header)
+ *
+ * ```ts
+ * import { formatTraceparent } from "loom-tracing"
+ *
+ * const span = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags: 1 }
+ *
+ * formatTraceparent(span) // => "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+ * ```
  *
  * @category encoding
  * @since 0.1.0
@@ -382,6 +423,15 @@ const formatTracestateMembers = (members: ReadonlyArray<string>): string => {
  * header. A header above 8,192 characters loses whole members of more than 128
  * characters, from the right.
  *
+ * **Example** (Reading a header)
+ *
+ * ```ts
+ * import { parseTracestate } from "loom-tracing"
+ *
+ * parseTracestate("rojo=1 , ,congo=2") // => "rojo=1,congo=2"
+ * parseTracestate("Rojo=1") // => undefined
+ * ```
+ *
  * @category decoding
  * @since 0.1.0
  */
@@ -398,6 +448,17 @@ export const parseTracestate = (header: string): string | undefined => {
  * **Details**
  *
  * A header that is invalid makes an empty one.
+ *
+ * **Example** (Adding a member)
+ *
+ * ```ts
+ * import { TraceState } from "loom-tracing"
+ *
+ * const state = new TraceState("rojo=1,congo=2").set("congo", "3")
+ *
+ * state.serialize() // => "congo=3,rojo=1"
+ * state.get("rojo") // => "1"
+ * ```
  *
  * @category models
  * @since 0.1.0
@@ -561,6 +622,16 @@ const percentEncode = (input: string): string | undefined => {
  * keys are kept. Keys are taken as they are, values are percent-decoded. Whole
  * members beyond the first 180, or beyond 24,576 bytes, are left out.
  *
+ * **Example** (Reading a header)
+ *
+ * ```ts
+ * import { parseBaggage } from "loom-tracing"
+ *
+ * const [member] = parseBaggage("tenant=acme%20inc;ttl=60")
+ *
+ * member // => { key: "tenant", value: "acme inc", properties: [{ key: "ttl", value: "60" }] }
+ * ```
+ *
  * @category decoding
  * @since 0.1.0
  */
@@ -696,6 +767,14 @@ const formatBaggagePair = (key: string, value: string): string | undefined => {
  * with {@link parseTraceHeaders} or from a carrier are printed as they came,
  * where that is how they would be printed.
  *
+ * **Example** (Printing a header)
+ *
+ * ```ts
+ * import { formatBaggage } from "loom-tracing"
+ *
+ * formatBaggage([{ key: "tenant", value: "acme, inc" }, { key: "no token", value: "1" }]) // => "tenant=acme%2C%20inc"
+ * ```
+ *
  * @category encoding
  * @since 0.1.0
  */
@@ -727,6 +806,18 @@ export const formatBaggage = (members: ReadonlyArray<BaggageMember>): string | u
  * `tracestate` is read only beside a valid `traceparent` (Trace Context
  * Level 2, §3.3); a bad `tracestate` or `baggage` leaves `traceparent` alone.
  *
+ * **Example** (Reading headers)
+ *
+ * ```ts
+ * import { Option } from "effect"
+ * import { parseTraceHeaders } from "loom-tracing"
+ *
+ * const headers = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }
+ *
+ * Option.getOrThrow(parseTraceHeaders(headers)).traceparent?.traceFlags // => 1
+ * Option.isNone(parseTraceHeaders({ tracestate: "rojo=1" })) // => true
+ * ```
+ *
  * @category decoding
  * @since 0.1.0
  */
@@ -749,6 +840,14 @@ export const parseTraceHeaders = (headers: TraceHeaders): Option.Option<RemoteCo
  *
  * A context may come from anywhere, so it is checked again: what is not valid
  * is left out, and nothing in it can put a line break into a header.
+ *
+ * **Example** (Printing baggage alone)
+ *
+ * ```ts
+ * import { formatTraceHeaders } from "loom-tracing"
+ *
+ * formatTraceHeaders({ baggage: [{ key: "tenant", value: "acme" }] }) // => { baggage: "tenant=acme" }
+ * ```
  *
  * @category encoding
  * @since 0.1.0

@@ -118,6 +118,17 @@ export const Tracing: Context.Reference<Tracing> = Context.Reference<Tracing>("l
  * Use at the edge of a program or a test that must not trace, also below a
  * layer that does.
  *
+ * **Example** (Running without traces)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Tracing, TracingNoop } from "loom-tracing"
+ *
+ * const isOn = Effect.map(Tracing, ({ enabled }) => enabled)
+ *
+ * Effect.runSync(isOn.pipe(Effect.provide(TracingNoop))) // => false
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -19,6 +19,17 @@ import { makeTracingLive } from "./TracingLive.ts"
  * Colours are used on a terminal that has them; `NO_COLOR` turns them off.
  * Sampling, resource and limits follow the environment as in `TracingLive`.
  *
+ * **Example** (Seeing what a program does)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TracingConsole, withToolSpan } from "loom-tracing"
+ *
+ * const program = Effect.succeed(42).pipe(withToolSpan({ name: "answer" }))
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(TracingConsole))) // => 42
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -33,6 +33,16 @@ import { noopContext, Tracing } from "./Tracing.ts"
  * An option of the live layer that cannot be used: which one, what it was, and
  * what it should be.
  *
+ * **Example** (Naming the option)
+ *
+ * ```ts
+ * import { InvalidOption } from "loom-tracing"
+ *
+ * const { message } = new InvalidOption({ option: "endpoint", value: "here", expected: "a URL" })
+ *
+ * message // => "makeTracingLive: option \"endpoint\" is \"here\", expected a URL"
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -48,6 +58,21 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
 
 /**
  * The collector has not answered the trial export that `verify` asks for.
+ *
+ * **Example** (Going on without a collector)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { makeTracingLive } from "loom-tracing"
+ *
+ * const TracingLive = makeTracingLive({ endpoint: "http://127.0.0.1:1", verify: true })
+ * const outcome = Effect.void.pipe(
+ *   Effect.provide(TracingLive),
+ *   Effect.catchTag("TracingConfigError", ({ reason }) => Effect.succeed(reason._tag))
+ * )
+ *
+ * await Effect.runPromise(outcome) // => "CollectorUnreachable"
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -66,6 +91,20 @@ export class CollectorUnreachable extends Schema.TaggedError<CollectorUnreachabl
 /**
  * Why the live layer could not be built. Only options can cause it: a wrong
  * environment variable is a warning.
+ *
+ * **Example** (Telling what is wrong)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { makeTracingLive } from "loom-tracing"
+ *
+ * const outcome = Effect.void.pipe(
+ *   Effect.provide(makeTracingLive({ endpoint: "not a URL" })),
+ *   Effect.catchTag("TracingConfigError", ({ reason }) => Effect.succeed(reason._tag))
+ * )
+ *
+ * await Effect.runPromise(outcome) // => "InvalidOption"
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -104,8 +143,8 @@ export interface TracingOptions {
    */
   readonly exporter?: "otlp" | "console" | "none" | SpanExporter | undefined
   /**
-   * The collector's address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. Over HTTP `/v1/traces`
-   * is added to its path, and the default is port 4318.
+   * The collector's address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. Over HTTP
+   * `/v1/traces` is added to its path, and the default is port 4318.
    */
   readonly endpoint?: string | undefined
   /** Headers of every request to the collector, above those of `OTEL_EXPORTER_OTLP_HEADERS`. */

@@ -205,6 +205,23 @@ const recordedBelow = (spans: ReadonlyArray<RecordedSpan>): string => {
  * No finished span is as expected. The message shows the closest one, what is
  * different about it, and what was recorded.
  *
+ * **Example** (Reading what is different)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TracingTest } from "loom-tracing/TracingTest"
+ *
+ * const differences = Effect.gen(function*() {
+ *   const tracing = yield* TracingTest
+ *   yield* Effect.void.pipe(Effect.withSpan("job"))
+ *   const error = yield* Effect.flip(tracing.expectSpan({ name: "job", kind: "client" }))
+ *   return error.differences
+ * })
+ *
+ * const [difference] = await Effect.runPromise(Effect.provide(differences, TracingTest.layer))
+ * difference // => { path: "kind", expected: "client", actual: "internal" }
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -230,6 +247,24 @@ export class SpanNotFound extends Data.TaggedError("SpanNotFound")<{
 
 /**
  * There is a span like the one that is expected not to be.
+ *
+ * **Example** (Finding what should not be there)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TracingTest } from "loom-tracing/TracingTest"
+ *
+ * const found = Effect.gen(function*() {
+ *   const tracing = yield* TracingTest
+ *   yield* Effect.void.pipe(Effect.withSpan("job"))
+ *   return yield* tracing.expectNoSpan({ name: "job" }).pipe(
+ *     Effect.as(0),
+ *     Effect.catchTag("UnexpectedSpan", (error) => Effect.succeed(error.found.length))
+ *   )
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(found, TracingTest.layer)) // => 1
+ * ```
  *
  * @category errors
  * @since 0.1.0

@@ -62,8 +62,13 @@ describe("every public name", () => {
     return blocks.length > 0 ? names : Examples.exportsOf(`${module}.ts`)
   }
 
+  const docstringOfValue = (module: string, name: string): string | undefined =>
+    new RegExp(`/\\*\\*(?:(?!\\*/)[^])*\\*/\n(?=export (?:const|class) ${name}\\b)`).exec(
+      Examples.source(`${module}.ts`)
+    )?.[0]
+
   for (const module of Examples.modules) {
-    it(`of ${module} has a docstring with its category and version`, () => {
+    it(`of ${module} has a docstring with its category and version, and an example if it is a value`, () => {
       const names = publicNames(module)
       assert.isAbove(names.length, 0)
       for (const name of names) {
@@ -71,6 +76,9 @@ describe("every public name", () => {
         assert.isDefined(docstring, `${module}.${name} has none`)
         assert.match(docstring!, /@category [a-z ]+/, `${module}.${name}`)
         assert.match(docstring!, /@since \d+\.\d+\.\d+/, `${module}.${name}`)
+        // A type may have the same name, and a docstring of its own.
+        const value = docstringOfValue(module, name)
+        if (value !== undefined) assert.include(value, "**Example**", `${module}.${name}`)
       }
     })
   }
