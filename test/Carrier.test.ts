@@ -13,6 +13,7 @@ import {
   injectTraceContext,
   linkRemoteContext,
   linkTraceContext,
+  makeTracedMessage,
   Propagators,
   TracedMessage,
   type TraceHeaders,
@@ -430,6 +431,25 @@ describe("withBaggage", () => {
       assert.deepStrictEqual(sent, { id: 1, _trace_context: { baggage: "a=1" } })
     }))
 
+  it.effect("a value that is no string, from a program without types, costs that member alone", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const Task = TracedMessage(Schema.Struct({ id: Schema.Int }))
+      const sent = yield* recorder.run(
+        Effect.all([
+          injectTraceContext({ id: 1 }),
+          Effect.flatMap(makeTracedMessage({ id: 1 }), Schema.encodeEffect(Task)),
+          injectHeaders({})
+        ]).pipe(
+          Effect.withSpan("outer"),
+          withBaggage({ tenant: undefined as never, region: "eu", attempt: 2 as never })
+        )
+      )
+      const headers = { traceparent: identity(recorder.span("outer")), baggage: "region=eu" }
+      const message = { id: 1, _trace_context: headers }
+      assert.deepStrictEqual<ReadonlyArray<object>>(sent, [message, message, headers])
+    }))
+
   it.effect("what cannot be sent adds nothing", () =>
     Effect.gen(function*() {
       const message = { id: 1 }
@@ -569,6 +589,22 @@ describe("linkTraceContext", () => {
       Effect.gen(function*() {
         const [inside, outside] = yield* off(Effect.all([linkTraceContext(Effect.tracer, received), Effect.tracer]))
         assert.strictEqual(inside, outside)
+      }))
+  }
+
+  for (
+    const identity of [
+      { traceId: "0".repeat(32), spanId },
+      { traceId, spanId: "0".repeat(16) },
+      { traceId: "x", spanId: "y" }
+    ]
+  ) {
+    it.effect(`a context made by hand with invalid ids links nothing: ${identity.traceId}-${identity.spanId}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const job = Effect.withSpan(Effect.void, "job")
+        yield* recorder.run(linkRemoteContext(job, { traceparent: { ...identity, traceFlags: 1 } }))
+        assert.deepStrictEqual(recorder.span("job").links, [])
       }))
   }
 

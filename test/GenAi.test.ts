@@ -3,11 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Api from "@opentelemetry/api"
 import type { Sampler } from "@opentelemetry/sdk-trace-base"
 import { SamplingDecision } from "@opentelemetry/sdk-trace-base"
-import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Redacted, Tracer } from "effect"
+import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Redacted, Tracer } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import type { GenAiSettings, LlmResponse, LlmSpanOptions } from "loom-tracing"
-import { annotateLlmResponse, TracingNoop, withAgentSpan, withLlmSpan, withToolSpan } from "loom-tracing"
+import { annotateLlmResponse, GenAiMetrics, TracingNoop, withAgentSpan, withLlmSpan, withToolSpan } from "loom-tracing"
 import * as Recorder from "./support/Recorder.ts"
 
 const minimal = { provider: "openai", request: { model: "gpt-4o" } } as const
@@ -86,6 +86,10 @@ const aiError = AiError.make({
 })
 
 const message = (role: string, content: string) => ({ role, parts: [{ type: "text", content }] })
+
+const raise = (): never => {
+  throw new TypeError("hands off")
+}
 
 describe("withLlmSpan", () => {
   describe("writes the convention", () => {
@@ -266,6 +270,62 @@ describe("withLlmSpan", () => {
         assert.strictEqual(recorder.spans.length, 2)
         assert.strictEqual(logs.length, 1)
         assert.match(String(logs[0]), /`response` function has thrown.*TypeError/)
+      }))
+
+    for (
+      const [name, response] of [
+        ["whose id throws", {
+          get id() {
+            return raise()
+          }
+        }],
+        ["whose finish reasons are no list", { finishReasons: "stop" as never }]
+      ] as ReadonlyArray<readonly [string, LlmResponse]>
+    ) {
+      it.effect(`a response ${name} costs what it would have told, and nothing else`, () =>
+        Effect.gen(function*() {
+          const recorder = Recorder.make({ genAi: { convention: "latest", capture: "SPAN_ONLY" } })
+          const registry = new Map()
+          const result = yield* recorder.run(
+            Effect.succeed(1).pipe(withLlmSpan({ ...minimal, input: "Hi", response: () => response }))
+          ).pipe(Effect.provideService(GenAiMetrics, true), Effect.provideService(Metric.MetricRegistry, registry))
+          assert.strictEqual(result, 1)
+          const { attributes, status } = recorder.span("chat gpt-4o")
+          assert.deepStrictEqual(attributes, {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "openai",
+            "gen_ai.request.model": "gpt-4o",
+            "gen_ai.input.messages": JSON.stringify([message("user", "Hi")])
+          })
+          assert.strictEqual(status.code, Api.SpanStatusCode.UNSET)
+          const metrics = yield* Effect.provideService(Metric.snapshot, Metric.MetricRegistry, registry)
+          assert.deepStrictEqual(metrics.map(({ id }) => id), ["gen_ai.client.inference.duration"])
+        }))
+    }
+
+    it.effect("options that cannot be read cost the span, and are reported once", () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const logs: Array<unknown> = []
+        const logger = Logger.make(({ message }) => logs.push(message))
+        const result = yield* recorder.run(
+          Effect.all([
+            Effect.succeed(1).pipe(withLlmSpan({ provider: "openai" } as never)),
+            Effect.succeed(2).pipe(withLlmSpan({
+              ...minimal,
+              request: {
+                get model() {
+                  return raise()
+                }
+              }
+            })),
+            Effect.fail(3).pipe(withLlmSpan({ provider: "openai" } as never), Effect.flip)
+          ])
+        ).pipe(Effect.provide(Logger.layer([logger])))
+        assert.deepStrictEqual(result, [1, 2, 3])
+        assert.lengthOf(recorder.spans, 0)
+        assert.lengthOf(logs, 1)
+        assert.match(String(logs[0]), /options of a span could not be read.*TypeError/)
       }))
   })
 
@@ -663,6 +723,20 @@ describe("annotateLlmResponse", () => {
       assert.strictEqual(attributes["gen_ai.usage.input_tokens"], 3)
       assert.strictEqual(attributes["gen_ai.usage.output_tokens"], 4)
       assert.deepStrictEqual(recorder.span("decode").attributes, {})
+    }))
+
+  it.effect("is kept where the response says that it knows nothing", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({ genAi: { convention: "latest" } })
+      yield* recorder.run(
+        annotateLlmResponse({ id: "a", usage: { inputTokens: 3, outputTokens: 9 } }).pipe(
+          withLlmSpan({ ...minimal, response: () => ({ id: undefined, usage: { inputTokens: undefined } }) })
+        )
+      )
+      const { attributes } = recorder.span("chat gpt-4o")
+      assert.strictEqual(attributes["gen_ai.response.id"], "a")
+      assert.strictEqual(attributes["gen_ai.usage.input_tokens"], 3)
+      assert.strictEqual(attributes["gen_ai.usage.output_tokens"], 9)
     }))
 
   it.effect("is kept when the call fails", () =>

@@ -374,7 +374,9 @@ describe("redaction", () => {
         throw new RangeError(SECRET)
       }],
       ["fails", () => Effect.fail(SECRET)],
-      ["dies", () => Effect.die(new RangeError(SECRET))]
+      ["dies", () => Effect.die(new RangeError(SECRET))],
+      ["returns nothing", () => undefined as never],
+      ["brings nothing", () => Effect.succeed(undefined as never)]
     ] as ReadonlyArray<readonly [string, GenAiSettings["redact"]]>
   ) {
     it.effect(`a redactor that ${name} costs the content alone, and is reported once without quoting it`, () =>
@@ -519,6 +521,12 @@ describe("hideSensitive", () => {
       ["elements", Schema.Array(Card), [SECRET, SECRET], [hidden, hidden]],
       ["an element of a tuple", Schema.Tuple([Schema.Number, Card]), [1, SECRET], [1, hidden]],
       ["records", Schema.Record(Schema.String, Card), { a: SECRET }, { a: hidden }],
+      ["records by keys", Schema.Struct({ cards: Schema.Record(Card, Schema.Number) }), { cards: { [SECRET]: 1 } }, {
+        cards: hidden
+      }],
+      ["a part of a text", Schema.Struct({ text: Schema.TemplateLiteral(["card ", Card]) }), {
+        text: `card ${SECRET}`
+      }, { text: hidden }],
       ["a nested field", Schema.Struct({ in: Schema.Struct({ card: Card }) }), { in: { card: SECRET } }, {
         in: { card: hidden }
       }],

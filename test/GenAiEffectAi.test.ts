@@ -34,6 +34,7 @@ import {
   GenAiMetrics,
   type GenAiSettings,
   makeTracingLive,
+  sensitive,
   TracingNoop,
   withAgentSpan
 } from "loom-tracing"
@@ -553,8 +554,7 @@ describe("the tools of a call", () => {
         assert.strictEqual(span("execute_tool weather").attributes["effect.fiber.interrupted"], true)
         const { attributes, status } = span("llm.call")
         assert.deepStrictEqual(status, { code: "unset" })
-        // Whether a stream would have gone on, nobody knows.
-        assert.strictEqual(attributes["effect.fiber.interrupted"], method === "streamText" ? true : undefined)
+        assert.notProperty(attributes, "effect.fiber.interrupted")
       }))
   }
 
@@ -682,6 +682,27 @@ describe("a call that does not come to its end", () => {
       assert.strictEqual(span("llm.call").attributes["error.type"], "StructuredOutputError")
     }))
 
+  it.effect("an answer that is not what was asked for, beside the call of a tool", () =>
+    Effect.gen(function*() {
+      const answer = Effect.succeed([{ type: "text", text: "no JSON" } as const, callOf("Paris"), finish()])
+      const { exit, spans } = yield* recorded(
+        LanguageModel.generateObject({ prompt: "hello", toolkit: WeatherTools, schema: Weather.successSchema }).pipe(
+          Effect.withSpan("program"),
+          Effect.provide([layerOf(answer), weatherLayer()])
+        )
+      )
+      assert.isTrue(Exit.isFailure(exit))
+      assert.deepStrictEqual(
+        spans.map(({ attributes, name, status }) => [name, attributes["error.type"], status]),
+        [
+          ["execute_tool weather", undefined, { code: "unset" }],
+          ["llm.call", "StructuredOutputError", { code: "error" }],
+          ["program", "StructuredOutputError", { code: "error" }]
+        ]
+      )
+      assert.notInclude(JSON.stringify(spans), "validation failed")
+    }))
+
   it.effect("a stream that is cut, with what it has told so far", () =>
     Effect.gen(function*() {
       const { layer, server } = yield* makeModels
@@ -777,6 +798,59 @@ describe("content", () => {
         ]
       ])
     }))
+
+  it.effect("of a tool is hidden where its schemas say so", () =>
+    Effect.gen(function*() {
+      const Secret = sensitive(Schema.String)
+      const tools = Toolkit.make(
+        Tool.make("login", {
+          parameters: Schema.Struct({ user: Schema.String, password: Secret }),
+          success: Schema.Struct({ user: Schema.String, token: Secret })
+        })
+      )
+      const params = { user: "ada", password: CANARY }
+      const { exit, span } = yield* recorded(
+        Effect.gen(function*() {
+          const toolkit = withToolkitSpans(yield* tools)
+          return yield* Effect.flatMap(toolkit.handle("login", params), Stream.runCollect)
+        }).pipe(
+          Effect.map((results) => results.map(({ result }) => result)),
+          Effect.provide(
+            tools.toLayer({ login: ({ password, user }) => Effect.succeed({ user, token: password }) })
+          )
+        ),
+        { capture: "SPAN_ONLY" }
+      )
+      assert.deepStrictEqual(exit, Exit.succeed([{ user: "ada", token: CANARY }]))
+      const { attributes } = span("execute_tool login")
+      assert.strictEqual(attributes["gen_ai.tool.call.arguments"], `{"user":"ada","password":"<redacted>"}`)
+      assert.strictEqual(attributes["gen_ai.tool.call.result"], `{"user":"ada","token":"<redacted>"}`)
+    }))
+
+  const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "hello" }] as const
+  for (const [name, prompt] of [["a Set", new Set(messages)], ["an iterator", messages.values()]] as const) {
+    it.effect(`is there of a prompt that is ${name}, and the model gets all of it`, () =>
+      Effect.gen(function*() {
+        const prompts: Array<unknown> = []
+        const model = LanguageModel.make({
+          generateText: ({ prompt }) => {
+            prompts.push(prompt.content.map(({ role }) => role))
+            return Effect.succeed([finish()])
+          },
+          streamText: () => Stream.die("not asked for")
+        })
+        const layer = Layer.effect(LanguageModel.LanguageModel, model).pipe(withEffectAiSpans(gpt))
+        const { span } = yield* recorded(
+          generate(prompt).pipe(Effect.provide(layer)),
+          { convention: "latest", capture: "SPAN_ONLY" }
+        )
+        assert.deepStrictEqual(prompts, [["system", "user"]])
+        assert.deepStrictEqual(JSON.parse(String(span("chat gpt-4o").attributes["gen_ai.input.messages"])), [
+          { role: "system", parts: [{ type: "text", content: "Be brief." }] },
+          { role: "user", parts: [{ type: "text", content: "hello" }] }
+        ])
+      }))
+  }
 
   for (const convention of ["loom", "latest"] as const) {
     it.live(`never leaves the process under ${convention} when it is not captured`, () =>

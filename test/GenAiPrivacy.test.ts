@@ -1,12 +1,15 @@
 /** With content off, not a byte of a conversation leaves the process, however the call ends. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, ConfigProvider, Data, Effect, Fiber, Layer, Schedule, Stream } from "effect"
+import { SpanStatusCode } from "@opentelemetry/api"
+import { Cause, ConfigProvider, Data, Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
 import {
   annotateLlmResponse,
   type GenAiSettings,
+  handleTracedMessage,
   makeTracingLive,
   recordEvaluation,
   traceAsyncIterable,
+  TracedMessage,
   withAgentSpan,
   withConsumerSpan,
   withCreateAgentSpan,
@@ -21,9 +24,11 @@ import {
   withToolSpan,
   withWorkflowSpan
 } from "loom-tracing"
+import { inspect } from "node:util"
 import OpenAI from "openai"
 import * as LlmServer from "./support/LlmServer.ts"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
+import * as Recorder from "./support/Recorder.ts"
 
 const CANARY = "canary-5f1d2c"
 
@@ -101,6 +106,11 @@ const failures: Readonly<Record<string, Effect.Effect<unknown, unknown>>> = {
   "an interruption": Effect.interrupt
 }
 
+const copied = (error: unknown) =>
+  new ProviderError({ message: `failed: ${String(error)} ${error instanceof Error ? error.message : ""}` })
+
+const message = { _trace_context: { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" } }
+
 /** What a program has around its calls. */
 const surroundings: Readonly<Record<string, Wrap>> = {
   "its own spans": (self) => self.pipe(Effect.withSpan("inner"), Effect.withSpan("outer")),
@@ -114,15 +124,16 @@ const surroundings: Readonly<Record<string, Wrap>> = {
     ) as typeof self,
   "an error of its own that copies": (self) =>
     self.pipe(
-      Effect.mapError((error) => new ProviderError({ message: `failed: ${String(error)} ${messageOf(error)}` })),
+      Effect.mapError(copied),
       Effect.withSpan("copied")
     ) as typeof self,
   "defects out of errors": (self) => self.pipe(Effect.orDie, Effect.withSpan("orDie")) as typeof self,
   "a message's handling": (self) => self.pipe(withConsumerSpan({ system: "nats", destination: "tasks" })),
+  "the handling of a message with a context, and a copy of its error": (self) =>
+    handleTracedMessage(TracedMessage(Schema.Struct({})), { system: "nats", destination: "tasks" }, () => self)(message)
+      .pipe(Effect.mapError(copied), Effect.withSpan("worker")) as typeof self,
   "forked fibers": (self) => Effect.flatMap(Effect.forkChild(self), Fiber.join).pipe(Effect.withSpan("forked"))
 }
-
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : ""
 
 const live = (receiver: OtlpReceiver.OtlpReceiver, convention: GenAiSettings["convention"]) =>
   makeTracingLive({ endpoint: receiver.url, genAi: { convention } }).pipe(
@@ -241,3 +252,21 @@ for (const convention of ["loom", "latest"] as const) {
       }))
   })
 }
+
+it.effect("what a span keeps of the errors inside, so as not to record them, does not grow with their number", () =>
+  Effect.gen(function*() {
+    const length = 1_000_000
+    const texts = Array.from({ length: 20 }, (_, index) => String(index).padEnd(length, "x"))
+    const recorder = Recorder.make()
+    let kept = ""
+    yield* recorder.run(
+      Effect.gen(function*() {
+        for (const text of texts) yield* Effect.fail(new Error(text)).pipe(withLlmSpan(call), Effect.ignore)
+        kept = inspect(yield* Effect.currentSpan, { depth: 2, maxStringLength: Infinity })
+        yield* Effect.fail(new ProviderError({ message: `failed: ${texts.at(-1)}` }))
+      }).pipe(Effect.withSpan("worker"), Effect.exit)
+    )
+    assert.isBelow(kept.length, 3 * length)
+    // The latest is kept.
+    assert.deepStrictEqual(recorder.span("worker").status, { code: SpanStatusCode.ERROR })
+  }))

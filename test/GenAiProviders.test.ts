@@ -275,6 +275,86 @@ describe("streams", () => {
     })
   })
 
+  const partsOf = (response: LlmResponse | undefined): ReadonlyArray<unknown> =>
+    (evaluate(response?.output) as ReadonlyArray<{ readonly parts: ReadonlyArray<unknown> }>).flatMap(({ parts }) =>
+      parts
+    )
+
+  for (const [name, numbered] of [["all have the same index", { index: 0 }], ["none has an index", {}]] as const) {
+    it(`OpenAI chat: calls of tools that ${name} are told apart by their ids`, () => {
+      const chunk = (id: string | undefined, args: string) => ({
+        choices: [{
+          index: 0,
+          delta: { tool_calls: [{ ...numbered, id, function: { name: id && `tool_${id}`, arguments: args } }] }
+        }]
+      })
+      const chunks = [chunk("a", `{"x"`), chunk(undefined, ":1}"), chunk("b", `{"y":2}`)]
+      assert.deepStrictEqual(partsOf(fold(openAiFold, chunks, true)), [
+        { type: "tool_call", id: "a", name: "tool_a", arguments: { x: 1 } },
+        { type: "tool_call", id: "b", name: "tool_b", arguments: { y: 2 } }
+      ])
+    })
+  }
+
+  const anthropicBlock = (block: object, ...json: ReadonlyArray<string>) =>
+    [
+      { content: [{ ...block, input: JSON.parse(json.join("") || "{}") }] },
+      [
+        { type: "content_block_start", index: 0, content_block: { ...block, input: {} } },
+        ...json.map((partial_json) => ({
+          type: "content_block_delta",
+          index: 0,
+          delta: { type: "input_json_delta", partial_json }
+        })),
+        { type: "content_block_stop", index: 0 }
+      ]
+    ] as const
+  const bedrockTool = { toolUseId: "t1", name: "search", type: "server_tool_use" }
+  const custom = (input: string) => ({ tool_calls: [{ index: 0, id: "t1", custom: { name: "run", input } }] })
+  const search = {
+    type: "server_tool_call",
+    id: "t1",
+    name: "search",
+    server_tool_call: { type: "search", input: { query: "tea" } }
+  }
+  for (
+    const [name, provider, responses, part] of [
+      [
+        "Anthropic: a call without arguments",
+        mappers.anthropic!,
+        anthropicBlock({ type: "tool_use", id: "t1", name: "now" }),
+        { type: "tool_call", id: "t1", name: "now", arguments: {} }
+      ],
+      [
+        "Anthropic: a tool of the server's",
+        mappers.anthropic!,
+        anthropicBlock({ type: "server_tool_use", id: "t1", name: "search" }, `{"query":`, `"tea"}`),
+        search
+      ],
+      [
+        "Bedrock: a tool of the server's",
+        mappers.bedrock!,
+        [{ output: { message: { content: [{ toolUse: { ...bedrockTool, input: { query: "tea" } } }] } } }, [
+          { contentBlockStart: { contentBlockIndex: 0, start: { toolUse: bedrockTool } } },
+          { contentBlockDelta: { contentBlockIndex: 0, delta: { toolUse: { input: `{"query":"tea"}` } } } }
+        ]],
+        search
+      ],
+      [
+        "OpenAI chat: a custom tool, whose input is a text",
+        mappers.openai!,
+        [{ choices: [{ message: custom("42") }] }, ["4", "2"].map((text) => ({ choices: [{ delta: custom(text) }] }))],
+        { type: "tool_call", id: "t1", name: "run", arguments: "42" }
+      ]
+    ] as ReadonlyArray<readonly [string, Mapper, readonly [object, ReadonlyArray<object>], object]>
+  ) {
+    it(`${name} is the same part at once and streamed`, () => {
+      const [whole, , streamed] = both(provider, responses)
+      assert.deepStrictEqual(partsOf(whole), [part])
+      assert.deepStrictEqual(partsOf(streamed), [part])
+    })
+  }
+
   it("two runs of a fold know nothing of each other", () => {
     const chunk = { id: "a", choices: [{ index: 0, delta: { content: "x" }, finish_reason: "stop" }] }
     const states = [openAiFold.initial({ content: true }), openAiFold.initial({ content: true })] as const

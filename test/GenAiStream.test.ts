@@ -1,7 +1,21 @@
 import type { FixtureOpts } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import type { Span } from "@opentelemetry/sdk-trace-base"
-import { Cause, ConfigProvider, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Stream, Tracer } from "effect"
+import {
+  Cause,
+  ConfigProvider,
+  Data,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Queue,
+  Stream,
+  Tracer
+} from "effect"
 import { TestClock } from "effect/testing"
 import {
   annotateLlmResponse,
@@ -385,6 +399,30 @@ describe("a stream's span ends once", () => {
       }))
   }
 
+  it.effect("where a pull is given up and tried again, with all of its usage", () =>
+    Effect.gen(function*() {
+      const { ended, layer, open } = makeOpenSpans()
+      yield* Effect.gen(function*() {
+        const queue = yield* Queue.make<Chunk, Cause.Done>()
+        const pull = yield* Stream.toPull(Stream.fromQueue(queue).pipe(withLlmStreamSpan(options)))
+        for (let index = 0; index < 3; index++) {
+          const given = yield* Effect.forkChild(Effect.timeoutOption(pull, "1 second"))
+          yield* TestClock.adjust("1 second")
+          assert.isTrue(Option.isNone(yield* Fiber.join(given)))
+          assert.strictEqual(open.size, 1)
+          yield* Queue.offer(queue, chunk(index))
+          assert.deepStrictEqual(yield* pull, [chunk(index)])
+        }
+        yield* Queue.end(queue)
+        yield* Effect.exit(pull)
+        assert.strictEqual(open.size, 0)
+      }).pipe(Effect.scoped, Effect.provide(layer))
+      assert.lengthOf(ended, 1)
+      const { attributes } = ended[0]
+      assert.strictEqual(attributes["gen_ai.usage.output_tokens"], 3)
+      assert.notProperty(attributes, "effect.fiber.interrupted")
+    }))
+
   it.live("whatever ends 1,000 of them at once, with the usage of each", () =>
     Effect.gen(function*() {
       const { ended, layer, open } = makeOpenSpans()
@@ -515,6 +553,25 @@ describe("traceAsyncIterable", () => {
         recorder.span("http").parentSpanContext?.spanId,
         recorder.span("llm.call").spanContext().spanId
       )
+    }))
+
+  it.effect("what cannot be iterated ends it with the error that it throws", () =>
+    Effect.gen(function*() {
+      const { ended, layer, open } = makeOpenSpans()
+      const error = new RangeError("consumed")
+      const exit = yield* Effect.succeed({
+        [Symbol.asyncIterator]: (): AsyncIterator<Chunk> => {
+          throw error
+        }
+      }).pipe(
+        traceAsyncIterable(options),
+        Effect.flatMap((iterable) => Effect.tryPromise({ try: () => iterate(iterable), catch: (error) => error })),
+        Effect.exit,
+        Effect.provide(layer)
+      )
+      assert.deepStrictEqual(exit, Exit.fail(error))
+      assert.strictEqual(open.size, 0)
+      assert.deepStrictEqual(ended.map(({ attributes }) => attributes["error.type"]), ["RangeError"])
     }))
 
   it.effect("an interrupted request ends it too", () =>

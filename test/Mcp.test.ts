@@ -1,13 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
-import { Data, Effect } from "effect"
+import { Data, Effect, identity, References } from "effect"
 import { McpSchema } from "effect/ai"
+import { TestClock } from "effect/testing"
 import {
   extractHeaders,
   type GenAiSettings,
   injectHeaders,
   mcpCarrier,
   withAgentSpan,
+  withConversation,
   withLlmSpan,
   withMcpSpan,
   withRemoteContext,
@@ -28,6 +30,17 @@ class McpError extends Error {
 class Disconnected extends Data.TaggedError("Disconnected")<{}> {}
 
 const failWith = (error: unknown) => Effect.fail(error)
+
+/** Where a tool is called: in a span of the request's own, or in the tool's. */
+const places: ReadonlyArray<readonly [string, span: string, <A, E>(self: Effect.Effect<A, E>) => Effect.Effect<A, E>]> =
+  [
+    ["alone", "tools/call t", identity],
+    ["inside the tool's span", "execute_tool t", withToolSpan({ name: "t" })]
+  ]
+
+const raise = (): never => {
+  throw new RangeError("broken")
+}
 
 describe("withMcpSpan", () => {
   for (
@@ -74,20 +87,93 @@ describe("withMcpSpan", () => {
       ["a result that says that all is well", Effect.succeed({ isError: false }), undefined, undefined]
     ] as ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, string | undefined, string | undefined]>
   ) {
-    it.effect(`${name}: error.type ${String(type)}, and the effect as it was`, () =>
+    for (const [place, spanName, wrap] of places) {
+      it.effect(`${name}, ${place}: error.type ${String(type)}, and the effect as it was`, () =>
+        Effect.gen(function*() {
+          const recorder = Recorder.make()
+          const before = yield* Effect.exit(effect)
+          const after = yield* recorder.run(
+            effect.pipe(withMcpSpan({ method: "tools/call", tool: "t" }), wrap, Effect.exit)
+          )
+          assert.deepStrictEqual(after, before)
+          const span = recorder.span(spanName)
+          assert.strictEqual(span.attributes["error.type"], type)
+          assert.strictEqual(span.attributes["rpc.response.status_code"], code)
+          assert.strictEqual(span.status.code, type === undefined ? SpanStatusCode.UNSET : SpanStatusCode.ERROR)
+        }))
+    }
+  }
+
+  for (const [place, spanName, wrap] of places) {
+    const message = "quotes the prompt"
+    const broken = Object.defineProperty({}, "broken", { enumerable: true, get: raise })
+    for (
+      const [name, attributes, error] of [
+        ["attributes that throw, of a success", broken, undefined],
+        ["attributes that throw, of a failure", broken, new Error(message)],
+        ["a code that throws", {}, Object.defineProperty(new Error(message), "code", { get: raise })]
+      ] as ReadonlyArray<readonly [string, Readonly<Record<string, unknown>>, Error | undefined]>
+    ) {
+      it.effect(`${name}, ${place}: the effect as it was, and nothing of the error's message`, () =>
+        Effect.gen(function*() {
+          const recorder = Recorder.make()
+          const caught = yield* recorder.run(
+            (error === undefined ? Effect.void : Effect.fail(error)).pipe(
+              withMcpSpan({ method: "tools/call", tool: "t", attributes }),
+              wrap,
+              Effect.withSpan("outer"),
+              Effect.catch(Effect.succeed)
+            )
+          )
+          assert.isTrue(caught === error)
+          assert.deepStrictEqual(recorder.spans.map((span) => span.name), [spanName, "outer"])
+          const recorded = recorder.spans.map(({ attributes, events, status }) => [attributes, events, status])
+          assert.notInclude(JSON.stringify(recorded), message)
+        }))
+    }
+
+    it.effect(`${place}: the message of an error that is no Error, and no stack of ours`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })
+        yield* recorder.run(
+          failWith({ code: -32000, message: "busy" }).pipe(
+            withMcpSpan({ method: "tools/call", tool: "t" }),
+            wrap,
+            Effect.exit
+          )
+        )
+        const { events, status } = recorder.span(spanName)
+        assert.strictEqual(status.message, "busy")
+        assert.deepStrictEqual(events.map(({ attributes }) => attributes?.["exception.message"]), ["busy"])
+        assert.notInclude(String(events[0].attributes?.["exception.stacktrace"]), "src/Mcp.ts")
+      }))
+
+    it.effect(`${place}: no time is made up where timing is off`, () =>
       Effect.gen(function*() {
         const recorder = Recorder.make()
-        const before = yield* Effect.exit(effect)
-        const after = yield* recorder.run(
-          effect.pipe(withMcpSpan({ method: "tools/call", tool: "t" }), Effect.exit)
+        yield* TestClock.adjust("1 minute")
+        yield* recorder.run(
+          failWith(new McpError(-32602, "Invalid params")).pipe(
+            withMcpSpan({ method: "tools/call", tool: "t" }),
+            wrap,
+            Effect.withSpan("outer"),
+            Effect.exit,
+            Effect.provideService(References.TracerTimingEnabled, false)
+          )
         )
-        assert.deepStrictEqual(after, before)
-        const span = recorder.span("tools/call t")
-        assert.strictEqual(span.attributes["error.type"], type)
-        assert.strictEqual(span.attributes["rpc.response.status_code"], code)
-        assert.strictEqual(span.status.code, type === undefined ? SpanStatusCode.UNSET : SpanStatusCode.ERROR)
+        assert.deepStrictEqual(recorder.span(spanName).endTime, recorder.span("outer").endTime)
+        assert.deepStrictEqual(recorder.span(spanName).endTime, [0, 0])
       }))
   }
+
+  it.effect("the call of a tool belongs to its conversation", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      yield* recorder.run(
+        Effect.void.pipe(withMcpSpan({ method: "tools/call", tool: "t" }), withConversation("conv-1"))
+      )
+      assert.strictEqual(recorder.span("tools/call t").attributes["gen_ai.conversation.id"], "conv-1")
+    }))
 
   for (
     const [genAi, shown] of [

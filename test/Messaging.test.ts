@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
 import { SamplingDecision } from "@opentelemetry/sdk-trace-base"
-import { Effect, Option, Schema } from "effect"
+import { Effect, Logger, Option, Schema } from "effect"
 import {
   type BatchMessage,
   extractHeaders,
@@ -265,11 +265,12 @@ describe("withBatchSpan", () => {
         { messageId: "without a context" },
         thrower,
         { traceContext: { traceparent: { traceId, spanId: "00000000000000bb", traceFlags: 1 } } },
-        { traceContext: { baggage: [{ key: "a", value: "1" }] } }
+        { traceContext: { baggage: [{ key: "a", value: "1" }] } },
+        { traceContext: { traceparent: { traceId: "0".repeat(32), spanId: "00000000000000cc", traceFlags: 1 } } }
       ]
       yield* recorder.run(Effect.void.pipe(withBatchSpan({ ...options, messages })))
       const span = recorder.span("process tasks")
-      assert.strictEqual(span.attributes["messaging.batch.message_count"], 6)
+      assert.strictEqual(span.attributes["messaging.batch.message_count"], 7)
       assert.deepStrictEqual(span.links.map(({ attributes, context }) => [context.spanId, attributes ?? {}]), [
         [spanId, {
           "messaging.message.id": "m-1",
@@ -316,6 +317,21 @@ describe("withBatchSpan", () => {
       }))
   }
 
+  it.effect("without messages costs the span, and is reported once", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const logs: Array<unknown> = []
+      const logger = Logger.make(({ message }) => logs.push(message))
+      const broken = withBatchSpan(options as never)
+      const result = yield* recorder.run(Effect.all([broken(Effect.succeed(1)), broken(Effect.succeed(2))])).pipe(
+        Effect.provide(Logger.layer([logger]))
+      )
+      assert.deepStrictEqual(result, [1, 2])
+      assert.lengthOf(recorder.spans, 0)
+      assert.lengthOf(logs, 1)
+      assert.match(String(logs[0]), /options of a span could not be read.*TypeError/)
+    }))
+
   it.effect("sends what create spans have made", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()
@@ -353,6 +369,23 @@ describe("withConsumerSpan", () => {
       assert.deepStrictEqual(span.links.map((link) => link.context.spanId), [
         recorder.span("poll").spanContext().spanId
       ])
+    }))
+
+  it.effect("links it from inside one context in another, too", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const around = { _trace_context: { traceparent: `00-${traceId}-00000000000000aa-01` } }
+      yield* recorder.run(
+        Effect.void.pipe(
+          withConsumerSpan(options),
+          withTraceContext(received),
+          withTraceContext(around),
+          Effect.withSpan("poll")
+        )
+      )
+      const span = recorder.span("process tasks")
+      assert.strictEqual(span.parentSpanContext?.spanId, spanId)
+      assert.deepStrictEqual(spanIdsOf(span.links), [recorder.span("poll").spanContext().spanId])
     }))
 
   it.effect("relation link: a trace of its own that refers to the message's", () =>

@@ -14,6 +14,7 @@ import {
   parseTraceHeaders,
   parseTraceparent,
   parseTracestate,
+  type RemoteContext,
   TraceparentFromString,
   TraceState
 } from "loom-tracing/TraceContext"
@@ -552,6 +553,17 @@ describe("a baggage header that is long", () => {
     assert.deepStrictEqual(JSON.parse(JSON.stringify(context)), { baggage: members })
     assert.strictEqual(context.baggage, context.baggage)
     assert.deepStrictEqual(Object.freeze(read(header)), { baggage: members })
+  })
+
+  it("gives way to other members that are assigned, looked at or not", () => {
+    const replaced = [{ key: "c", value: "3" }]
+    for (const look of [() => {}, (context: RemoteContext) => void context.baggage]) {
+      const context = read(header)
+      look(context)
+      Object.assign(context, { baggage: replaced })
+      assert.deepStrictEqual(context, { baggage: replaced })
+      assert.deepStrictEqual(formatTraceHeaders(context), { baggage: "c=3" })
+    }
   })
 
   it("is no context when no member of it is good", () => {

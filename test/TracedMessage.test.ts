@@ -73,6 +73,15 @@ describe("TracedMessage", () => {
         _trace_context
       }],
       [
+        "a union of messages that declare the key",
+        Schema.Union([
+          Schema.TaggedStruct("A", { _trace_context: Schema.Unknown }),
+          Schema.TaggedStruct("B", { _trace_context: Schema.Unknown })
+        ]),
+        { _tag: "B", _trace_context },
+        { _tag: "B", _trace_context }
+      ],
+      [
         "renamed keys",
         Schema.Struct({ taskId: Schema.String }).pipe(Schema.encodeKeys({ taskId: "task_id" })),
         { task_id: "x" },

@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc"
 import type { Sampler, SpanProcessor } from "@opentelemetry/sdk-trace-base"
-import { AlwaysOnSampler, SamplingDecision } from "@opentelemetry/sdk-trace-base"
+import { AlwaysOnSampler, BasicTracerProvider, SamplingDecision } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Effect, Exit, Layer, Logger, Metric, References, Scope, Tracer } from "effect"
 import {
+  GenAiSettings,
   injectTraceContext,
   makeTracingLive,
   Tracing,
@@ -351,6 +352,41 @@ describe("makeTracingLive", () => {
       }))
   }
 
+  for (
+    const [key, value, expected] of [
+      ["convention", "v1", `"loom" or "latest"`],
+      ["capture", true, `"NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"`],
+      ["capture", "span_only", `"NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"`],
+      ["redact", "all", "a function from content to content"],
+      ["maxContentBytes", 0, "a whole number of bytes, 1 or more"],
+      ["maxContentBytes", "1 MB", "a whole number of bytes, 1 or more"]
+    ] as ReadonlyArray<readonly [string, unknown, string]>
+  ) {
+    it.effect(`refuses genAi.${key}: ${JSON.stringify(value)}, and says what it expects`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.void.pipe(Effect.provide(makeTracingLive({ genAi: { [key]: value } }))))
+        assert.instanceOf(error, TracingConfigError)
+        assert.strictEqual(
+          error.message,
+          `makeTracingLive: option "genAi.${key}" is ${JSON.stringify(value)}, expected ${expected}`
+        )
+      }))
+  }
+
+  for (
+    const [option, value, shown] of [
+      ["sampler", Object.create(null), "{}"],
+      ["baggageAttributes", [""], `[""]`],
+      ["spanProcessors", [{}], "[{}]"]
+    ] as ReadonlyArray<readonly [string, unknown, string]>
+  ) {
+    it.effect(`shows what it refuses: ${option} is ${shown}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.void.pipe(Effect.provide(makeTracingLive({ [option]: value }))))
+        assert.include(error.message, `option "${option}" is ${shown}, expected `)
+      }))
+  }
+
   it.effect("refuses headers that cannot be sent, without showing them", () =>
     Effect.gen(function*() {
       const layer = makeTracingLive({ headers: { authorization: "Bearer hunter2\r\n" } })
@@ -381,6 +417,74 @@ describe("makeTracingLive", () => {
     it.effect(`takes ${name}`, () =>
       live(Effect.void, { ...options, shutdownTimeout: options.shutdownTimeout ?? "50 millis" }))
   }
+})
+
+describe("genAi", () => {
+  const settings = (options: TracingOptions, env?: Record<string, string>) =>
+    live(GenAiSettings, { exporter: "none", ...options }, env)
+
+  it.effect("undefined settings leave the defaults in force", () =>
+    Effect.gen(function*() {
+      const genAi = { convention: undefined, capture: undefined, redact: undefined, maxContentBytes: undefined }
+      assert.deepStrictEqual(yield* settings({ genAi: genAi as never }), yield* GenAiSettings)
+    }))
+
+  it.effect("settings that are provided stay, where neither the environment nor an option says anything", () =>
+    Effect.gen(function*() {
+      const provided: GenAiSettings = {
+        convention: "latest",
+        capture: "SPAN_AND_EVENT",
+        redact: (content) => content,
+        maxContentBytes: 10
+      }
+      const inside = Effect.all([
+        settings({}),
+        settings({ genAi: { capture: "EVENT_ONLY" } }, {
+          OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: "SPAN_ONLY"
+        }),
+        settings({}, { OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: "NO_CONTENT" })
+      ])
+      assert.deepStrictEqual(yield* inside.pipe(Effect.provideService(GenAiSettings, provided)), [
+        provided,
+        { ...provided, capture: "EVENT_ONLY" },
+        { ...provided, capture: "NO_CONTENT" }
+      ])
+    }))
+})
+
+describe("options beside `provider`", () => {
+  const warnings = Effect.fnUntraced(function*(options: TracingOptions) {
+    const { layer, logs } = collectLogs()
+    yield* live(Effect.void, { provider: new BasicTracerProvider(), ...options }).pipe(Effect.provide(layer))
+    return logs
+  })
+
+  it.effect("that it makes useless are named, in one warning", () =>
+    Effect.gen(function*() {
+      const logs = yield* warnings({
+        exporter: "none",
+        sampler: new AlwaysOnSampler(),
+        maxQueueSize: 10,
+        endpoint: dead,
+        serviceName: "mine"
+      })
+      assert.deepStrictEqual(logs, [
+        "provider: it decides for itself what `exporter`, `sampler`, `maxQueueSize`, `endpoint`, `serviceName` would say. " +
+        "Set it there, or leave out `provider`."
+      ])
+    }))
+
+  it.effect("that are of use there are not", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const own = {
+        genAi: { capture: "NO_CONTENT" },
+        baggageAttributes: ["tenant"],
+        shutdownTimeout: "1 second"
+      } as const
+      assert.deepStrictEqual(yield* warnings({ ...own, sampler: undefined }), [])
+      assert.deepStrictEqual(yield* warnings({ metrics: true, endpoint: receiver.url, serviceName: "mine" }), [])
+    }))
 })
 
 describe("sampling", () => {
@@ -619,6 +723,13 @@ describe("metrics", () => {
 })
 
 describe("the layer's lifetime", () => {
+  it.effect("ends with an export, however long that may take", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* live(Effect.void.pipe(Effect.withSpan("a")), { endpoint: receiver.url, shutdownTimeout: "30 days" })
+      assert.strictEqual(receiver.spans.length, 1)
+    }))
+
   it.effect("is that of its scope", () =>
     Effect.gen(function*() {
       const receiver = yield* OtlpReceiver.make()

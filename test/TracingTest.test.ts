@@ -314,6 +314,7 @@ describe("expectSpan", () => {
     [{ parent: null, kind: "internal" }, "audit"],
     [{ events: ["exception"] }, "execute_tool search"],
     [{ events: [{ name: "done", attributes: { "effect.logLevel": "INFO" } }] }, "process orders"],
+    [{ events: [{ attributes: { "effect.logLevel": "INFO" } }] }, "process orders"],
     [{ links: [{ traceId: TRACE_ID, spanId: SPAN_ID }] }, "process orders"],
     [{ links: ["process tasks"] }, "audit"],
     [{ links: [{ span: { kind: "consumer" }, attributes: { reason: "all" } }] }, "audit"],
@@ -400,6 +401,15 @@ Recorded:
       )
     })))
 
+  it.effect("says which attributes were expected to be absent, whatever they are called", () =>
+    provided(Effect.gen(function*() {
+      yield* Effect.void.pipe(Effect.withSpan("query", { attributes: { rows: 3 } }))
+      const error = yield* Effect.flip(
+        (yield* TracingTest).expectSpan({ name: "query", attributes: { rows: undefined } })
+      )
+      assert.match(error.message, /^No finished span is like \{ name: "query", attributes: \{ rows: nothing \} \}\n/)
+    })))
+
   it.effect("shows the beginning of what there is when that is much", () =>
     provided(Effect.gen(function*() {
       const nested = Array.from({ length: 3000 }).reduce<Effect.Effect<void>>(Effect.withSpan("deep"), Effect.void)
@@ -429,7 +439,8 @@ describe("expectNoSpan", () => {
   const unexpected: ReadonlyArray<readonly [SpanExpectation, ReadonlyArray<string>]> = [
     [{ status: "error" }, ["execute_tool search"]],
     [{ name: /^process/ }, ["process tasks", "process orders"]],
-    [{ kind: "producer" }, ["send results"]]
+    [{ kind: "producer" }, ["send results"]],
+    [{ events: [{ attributes: { "effect.logLevel": "INFO" } }] }, ["process orders"]]
   ]
   it.effect.each(unexpected.map(titled))(
     "%s fails with the spans that are so, ended or not",

@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { diag, trace } from "@opentelemetry/api"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
-import { Cause, ConfigProvider, Effect, Exit, Layer, Logger, Redacted, References } from "effect"
+import { Cause, ConfigProvider, Effect, Exit, Layer, Logger, Metric, Redacted, References } from "effect"
 import {
   injectTraceContext,
   makeTracingLive,
   Tracing,
   type TracingOptions,
   withBaggage,
+  withLlmSpan,
   withTraceContext
 } from "loom-tracing"
 import { readFileSync } from "node:fs"
@@ -322,6 +323,11 @@ describe.concurrent("OTLP over HTTP", () => {
         (url) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/collector/` }),
         "/collector/v1/traces"
       ],
+      [
+        "and in front of a query",
+        (url) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/collector/?dataset=a/b` }),
+        "/collector/v1/traces?dataset=a/b"
+      ],
       ["the endpoint of traces is taken as it is", (url) => ({
         OTEL_EXPORTER_OTLP_ENDPOINT: dead,
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${url}/custom`
@@ -406,6 +412,69 @@ describe.concurrent("OTLP over HTTP", () => {
         // Release takes a second; a process that waits for the request lives for 10.
         assert.isBelow(outcome.millis, 6000)
       }
+    }))
+})
+
+describe.concurrent("OTLP of metrics", () => {
+  const call = Effect.void.pipe(withLlmSpan({ provider: "openai", request: { model: "m" } }))
+  const runMetrics = (effect: Effect.Effect<unknown>, env: Env, options?: TracingOptions) =>
+    run(effect, { OTEL_METRICS_EXPORTER: "otlp", ...env }, options).pipe(
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
+  const metricsOf = ({ requests }: OtlpReceiver.OtlpReceiver) => requests.filter(({ signal }) => signal === "metrics")
+
+  it.live("has the headers of all signals and its own, not those of traces", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const logs = yield* runMetrics(call, {
+        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+        OTEL_EXPORTER_OTLP_HEADERS: "x-all=1,x-both=all",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS: "x-traces=1",
+        OTEL_EXPORTER_OTLP_METRICS_HEADERS: "x-metrics=1,x-both=metrics"
+      })
+      const sent = receiver.requests.map(({ metadata, signal }) => [
+        signal,
+        ...["x-all", "x-both", "x-traces", "x-metrics"].map((name) => metadata[name])
+      ])
+      assert.sameDeepMembers(sent, [
+        ["traces", "1", "all", "1", undefined],
+        ["metrics", "1", "metrics", undefined, "1"]
+      ])
+      assert.deepStrictEqual(logs, [])
+    }))
+
+  it.live("is gRPC also where the protocol is http/protobuf, which is told", () =>
+    Effect.gen(function*() {
+      const http = yield* OtlpHttpReceiver.make()
+      const grpc = yield* OtlpReceiver.make()
+      const env = {
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: http.url,
+        OTEL_EXPORTER_OTLP_ENDPOINT: grpc.url
+      }
+      const logs = yield* runMetrics(call, env)
+      assert.strictEqual(logs.length, 1, logs.join("\n"))
+      assert.match(logs[0], /^Metrics are exported over gRPC alone, although the protocol is http\/protobuf: /)
+      assert.include(logs[0], `${grpc.url} must take it.`)
+      assert.deepStrictEqual(yield* runMetrics(call, { ...env, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: "grpc" }), [])
+      assert.deepStrictEqual([http.spans.length, metricsOf(grpc).length], [2, 2])
+    }))
+
+  it.live("is sent on release alone where OTEL_METRIC_EXPORT_INTERVAL is more than a timer can hold", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* runMetrics(
+        Effect.forEach(
+          Array.from({ length: 20 }, (_, index) => index + 1),
+          (count) => Effect.andThen(call, Effect.orDie(receiver.awaitSpans(count)))
+        ),
+        {
+          OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+          OTEL_BSP_SCHEDULE_DELAY: "0",
+          OTEL_METRIC_EXPORT_INTERVAL: "3000000000"
+        }
+      )
+      assert.strictEqual(metricsOf(receiver).length, 1)
     }))
 })
 
@@ -664,6 +733,9 @@ describe("secrets", () => {
       {}
     ],
     ["a password in an endpoint", { OTEL_EXPORTER_OTLP_ENDPOINT: `user:p/@${canary}@127.0.0.1:1` }, {}],
+    ["a long password in an endpoint", {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `user:${canary.repeat(10)}@127.0.0.1:1`
+    }, {}],
     ["a password in an endpoint that is an option", {}, { endpoint: `ftp://user:${canary}@127.0.0.1:1` }],
     ["a password in an endpoint that is diagnosed", {}, { endpoint: `http://user:${canary}@127.0.0.1:4318` }],
     ["a key in place of its file", {

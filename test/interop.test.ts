@@ -1,10 +1,17 @@
 import { afterEach, assert, describe, it } from "@effect/vitest"
-import { context, propagation, ROOT_CONTEXT, trace, type Tracer as OtelTracer } from "@opentelemetry/api"
+import {
+  baggageEntryMetadataFromString,
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  trace,
+  type Tracer as OtelTracer
+} from "@opentelemetry/api"
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks"
 import type { ReadableSpan, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Deferred, Effect, Fiber, Layer, Logger, Stream } from "effect"
-import { makeTracingLive, Tracing, type TracingOptions, withLlmSpan } from "loom-tracing"
+import { makeTracingLive, Tracing, TracingNoop, type TracingOptions, withLlmSpan } from "loom-tracing"
 
 afterEach(() => {
   trace.disable()
@@ -167,6 +174,42 @@ describe("global: true", () => {
       })
     }))
 
+  it.live("nothing of it is left by a span in which tracing is off for a while", () =>
+    Effect.gen(function*() {
+      const { find, processor, spans } = recorder()
+      let active: unknown
+      yield* run(
+        Effect.gen(function*() {
+          const runtime = yield* Effect.context<never>()
+          yield* Effect.callback<void>((resume) => {
+            // A plain caller, as above.
+            setTimeout(() => {
+              context.with(ROOT_CONTEXT, () => {
+                const gate = Deferred.makeUnsafe<void>()
+                const fiber = Effect.runForkWith(runtime)(
+                  Deferred.await(gate).pipe(
+                    Effect.provide(TracingNoop),
+                    Effect.andThen(Effect.sync(() => library("in it again"))),
+                    Effect.withSpan("partly off")
+                  )
+                )
+                active = spanOfContext()
+                Effect.runForkWith(runtime)(Effect.withSpan(Effect.void, "unrelated"))
+                Deferred.doneUnsafe(gate, Effect.void)
+                fiber.addObserver(() => {
+                  resume(Effect.void)
+                })
+              })
+            }, 1)
+          })
+        }),
+        { global: true, spanProcessors: [processor] }
+      )
+      assert.isUndefined(active)
+      assert.isUndefined(find("unrelated").parentSpanContext)
+      assert.strictEqual(parentOf(spans, "in it again"), "partly off")
+    }))
+
   it.live("a program inside a program leaves the outer one's span current", () =>
     Effect.gen(function*() {
       const { processor, spans } = recorder()
@@ -201,6 +244,38 @@ describe("global: true", () => {
         tracestate: headers.tracestate,
         baggage: "k=v;p=1,empty="
       })
+    }))
+
+  for (
+    const [baggage, sent = baggage] of [
+      ["a=1;p=x%3By"],
+      ["a=1;p=%20x%20"],
+      ["a=1;p;,b=2", "a=1;p,b=2"]
+    ] as ReadonlyArray<readonly [string, string?]>
+  ) {
+    it.live(`its propagators keep the properties of baggage: ${baggage}`, () =>
+      Effect.gen(function*() {
+        const headers: Record<string, string> = {}
+        yield* run(
+          Effect.sync(() => propagation.inject(propagation.extract(ROOT_CONTEXT, { baggage }), headers)),
+          { global: true }
+        )
+        assert.deepStrictEqual(headers, { baggage: sent })
+      }))
+  }
+
+  it.live("its propagators send the metadata of a library's baggage, but for empty properties", () =>
+    Effect.gen(function*() {
+      const headers: Record<string, string> = {}
+      const baggage = propagation.createBaggage({
+        a: { value: "1", metadata: baggageEntryMetadataFromString("p=x%3By;;q;") },
+        b: { value: "2" }
+      })
+      yield* run(
+        Effect.sync(() => propagation.inject(propagation.setBaggage(ROOT_CONTEXT, baggage), headers)),
+        { global: true }
+      )
+      assert.deepStrictEqual(headers, { baggage: "a=1;p=x%3By;q,b=2" })
     }))
 
   it.live("is undone on release", () =>

@@ -108,6 +108,29 @@ describe.concurrent("a program that has nothing left to do", () => {
       }))
   }
 
+  it.live("prints its last trace, where it prints traces", () =>
+    Effect.gen(function*() {
+      const outcome = yield* Program.run("support/programs/forgotten.ts", {
+        args: [1],
+        env: { OTEL_TRACES_EXPORTER: "console" }
+      })
+      assert.strictEqual(outcome.code, 0, outcome.stderr)
+      assert.match(outcome.stdout, /^done\n[^]*\bforgotten\b/)
+      assert.strictEqual(outcome.stdout.match(/\bforgotten\b/g)?.length, 1)
+    }))
+
+  it.live("flushes a span processor of its own, once", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const outcome = yield* Program.run("support/programs/forgotten.ts", {
+        args: [10, "processor"],
+        ...exportTo(receiver.url)
+      })
+      assert.strictEqual(outcome.code, 0, outcome.stderr)
+      assert.strictEqual(outcome.stdout, "done\nflushed 10\n")
+      assert.strictEqual(receiver.spans.length, 10)
+    }))
+
   it.live("says what it could not export, and ends in time", () =>
     Effect.gen(function*() {
       const receiver = yield* OtlpReceiver.make()

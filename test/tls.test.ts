@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Logger } from "effect"
 import { makeTracingLive, type TracingOptions } from "loom-tracing"
+import { X509Certificate } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -18,8 +19,8 @@ const other = authority.issue("other client")
 const makeFiles = Effect.acquireRelease(
   Effect.sync(() => {
     const folder = mkdtempSync(join(tmpdir(), "loom-tracing-tls-"))
-    const write = (name: string, text: string) => {
-      writeFileSync(join(folder, name), text)
+    const write = (name: string, content: string | Uint8Array) => {
+      writeFileSync(join(folder, name), content)
       return join(folder, name)
     }
     return {
@@ -30,6 +31,7 @@ const makeFiles = Effect.acquireRelease(
       key: write("client.key", client.key),
       otherKey: write("other.key", other.key),
       noPem: write("no.pem", "hunter2 is no PEM"),
+      der: write("ca.der", new X509Certificate(authority.cert).raw),
       missing: join(folder, "missing.pem")
     }
   }),
@@ -155,6 +157,9 @@ describe("a connection that cannot be secured", () => {
       /^The client key in ".*no\.pem" cannot be used \(\w+\) and is left out$/,
       /^The client certificate in ".*no\.pem" cannot be used \(\w+\) and is left out$/
     ]],
+    ["a certificate in its binary form", (files) => ({
+      OTEL_EXPORTER_OTLP_CERTIFICATE: files.der
+    }), [/^The certificate authority in ".*ca\.der" cannot be used \(\w+\) and is left out$/]],
     ["certificates instead of their files", (files) => ({
       OTEL_EXPORTER_OTLP_CERTIFICATE: files.ca,
       OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: client.cert,

@@ -1,15 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Otel from "@opentelemetry/api"
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks"
+import { suppressTracing } from "@opentelemetry/core"
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
-import { Context, Exit, Option, type Tracer } from "effect"
+import { Context, Effect, Exit, Option, Tracer } from "effect"
+import { withScope } from "loom-tracing"
 import { makeLiveTracers } from "../../src/internal/liveTracer.ts"
 import { withSpan } from "../../src/internal/otelContext.ts"
 import { generateSpanId, generateTraceId } from "../../src/internal/randomIds.ts"
 
+const exporter = new InMemorySpanExporter()
+const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+const tracer = makeLiveTracers({ provider, report: () => {}, marksRandomIds: true })({ name: "test" })
+
 describe("the times of a span", () => {
-  const exporter = new InMemorySpanExporter()
-  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-  const tracer = makeLiveTracers({ provider, report: () => {}, marksRandomIds: true })({ name: "test" })
   const times = [
     0n,
     1n,
@@ -41,6 +45,72 @@ describe("the times of a span", () => {
       assert.deepStrictEqual({ endTime, startTime }, { endTime: expected, startTime: expected })
     })
   }
+})
+
+describe("an attribute that throws when it is touched", () => {
+  const { proxy, revoke } = Proxy.revocable([], {})
+  revoke()
+  const throws = () => {
+    throw new Error("hands off")
+  }
+  for (
+    const [name, hostile] of [
+      ["a revoked proxy", proxy],
+      ["an object with a toJSON and a toString of its own", { toJSON: throws, toString: throws }]
+    ] as const
+  ) {
+    it.effect(`is left out of the span, its events and its links: ${name}`, () =>
+      Effect.gen(function*() {
+        const attributes = { hostile, good: 1 }
+        const other = Tracer.externalSpan({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" })
+        const result = yield* Effect.useSpan("a", { attributes, links: [{ span: other, attributes }] }, (span) => {
+          span.event("b", 0n, attributes)
+          return Effect.succeed(42)
+        }).pipe(Effect.withTracer(tracer))
+        assert.strictEqual(result, 42)
+        const span = exporter.getFinishedSpans().at(-1)!
+        for (const recorded of [span, ...span.events, ...span.links]) {
+          assert.deepStrictEqual(recorded.attributes, { good: 1 })
+        }
+        assert.deepStrictEqual([span.events.length, span.links.length], [1, 1])
+      }))
+  }
+})
+
+describe("where tracing is suppressed", () => {
+  it("a span leaves the API's invalid context as it is", () => {
+    Otel.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+    const program = Effect.void.pipe(Effect.withSpan("inner"), Effect.withSpan("outer"), Effect.withTracer(tracer))
+    exporter.reset()
+    Otel.context.with(suppressTracing(Otel.ROOT_CONTEXT), () => Effect.runSync(program))
+    Otel.context.disable()
+    assert.deepStrictEqual(exporter.getFinishedSpans(), [])
+    assert.strictEqual(Otel.INVALID_SPAN_CONTEXT.traceFlags, Otel.TraceFlags.NONE)
+  })
+})
+
+describe("a provider that refuses a scope", () => {
+  it.effect("costs the spans of that scope, which is told", () =>
+    Effect.gen(function*() {
+      const reports: Array<string> = []
+      const picky: Otel.TracerProvider = {
+        getTracer: (name) => {
+          if (name === "mine") throw new Error("no more scopes")
+          return provider.getTracer(name)
+        }
+      }
+      const tracer = makeLiveTracers({
+        provider: picky,
+        report: (message) => void reports.push(message),
+        marksRandomIds: false
+      })({ name: "test" })
+      exporter.reset()
+      const mine = Effect.succeed(42).pipe(Effect.withSpan("inner"), withScope("mine"))
+      assert.strictEqual(yield* mine.pipe(Effect.withSpan("outer"), Effect.withTracer(tracer)), 42)
+      assert.deepStrictEqual(exporter.getFinishedSpans().map((span) => span.name), ["outer"])
+      assert.strictEqual(reports.length, 1)
+      assert.include(reports[0], "no more scopes")
+    }))
 })
 
 describe("identifiers", () => {

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Net from "node:net"
-import { OtlpGrpcExporter } from "../../src/internal/otlpExporter.ts"
+import { OtlpGrpcExporter } from "../../src/internal/otlpGrpcExporter.ts"
 import { SpanQueue } from "../../src/internal/spanQueue.ts"
 import * as OtlpReceiver from "../support/OtlpReceiver.ts"
 
