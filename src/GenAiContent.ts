@@ -248,7 +248,8 @@ const SENSITIVE = "~loom-tracing/sensitive"
 
 /**
  * Marks a schema: what it describes is hidden by {@link hideSensitive}, and in
- * the arguments and results of tools that run under `withEffectAiSpans`.
+ * the arguments and results of tools that run under `withEffectAiSpans`. The
+ * messages of a model hold what it was told and what it asks for all the same.
  *
  * **Example** (Hiding an argument of a tool)
  *

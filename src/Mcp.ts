@@ -196,7 +196,7 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
       this.set(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag)
     }
     // With another failure than the effect's own, which only the protocol knows how to name.
-    if (failure !== undefined) this.failWith(failure)
+    if (failure !== undefined) this.failWith({ failure, exit })
     return super.finish(span, exit)
   }
 }
@@ -233,6 +233,8 @@ const withinToolSpan = <A, E, R>(
   options: McpSpanOptions<A>,
   tool: ToolSpan<unknown, unknown>
 ): Effect.Effect<A, E, R> => {
+  // What an earlier attempt has met is not what the tool ends with.
+  tool.failWith(undefined)
   tool.annotate((set) => {
     set(semconv.MCP_METHOD_NAME, options.method)
     writeMcp(set, options)
@@ -241,7 +243,7 @@ const withinToolSpan = <A, E, R>(
     const failure = failureOf(exit)
     if (failure === undefined) return undefined
     if (exit._tag === "Failure") tool.annotate((set) => set(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag))
-    tool.failWith(failure)
+    tool.failWith({ failure, exit })
     return undefined
   })
 }

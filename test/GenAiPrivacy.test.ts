@@ -261,9 +261,11 @@ it.effect("what a span keeps of the errors inside, so as not to record them, doe
     let kept = ""
     yield* recorder.run(
       Effect.gen(function*() {
-        for (const text of texts) yield* Effect.fail(new Error(text)).pipe(withLlmSpan(call), Effect.ignore)
+        for (const message of texts) {
+          yield* Effect.fail(new ProviderError({ message })).pipe(withLlmSpan(call), Effect.ignore)
+        }
         kept = inspect(yield* Effect.currentSpan, { depth: 2, maxStringLength: Infinity })
-        yield* Effect.fail(new ProviderError({ message: `failed: ${texts.at(-1)}` }))
+        return yield* Effect.fail(new ProviderError({ message: `failed: ${texts.at(-1)}` }))
       }).pipe(Effect.withSpan("worker"), Effect.exit)
     )
     assert.isBelow(kept.length, 3 * length)

@@ -565,11 +565,11 @@ describe("traceAsyncIterable", () => {
         }
       }).pipe(
         traceAsyncIterable(options),
-        Effect.flatMap((iterable) => Effect.tryPromise({ try: () => iterate(iterable), catch: (error) => error })),
+        Effect.flatMap((iterable) => Effect.promise(() => iterate(iterable))),
         Effect.exit,
         Effect.provide(layer)
       )
-      assert.deepStrictEqual(exit, Exit.fail(error))
+      assert.deepStrictEqual(exit, Exit.die(error))
       assert.strictEqual(open.size, 0)
       assert.deepStrictEqual(ended.map(({ attributes }) => attributes["error.type"]), ["RangeError"])
     }))

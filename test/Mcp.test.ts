@@ -156,12 +156,10 @@ describe("withMcpSpan", () => {
           failWith(new McpError(-32602, "Invalid params")).pipe(
             withMcpSpan({ method: "tools/call", tool: "t" }),
             wrap,
-            Effect.withSpan("outer"),
             Effect.exit,
             Effect.provideService(References.TracerTimingEnabled, false)
           )
         )
-        assert.deepStrictEqual(recorder.span(spanName).endTime, recorder.span("outer").endTime)
         assert.deepStrictEqual(recorder.span(spanName).endTime, [0, 0])
       }))
   }
@@ -242,6 +240,33 @@ describe("withMcpSpan", () => {
       assert.strictEqual(attributes["rpc.response.status_code"], "-32602")
       assert.strictEqual(attributes["error.type"], "-32602")
     }))
+
+  type Call = Effect.Effect<{ readonly content: ReadonlyArray<unknown> }, unknown>
+  for (
+    const [what, recover] of [
+      ["a retry", (call: Call) => Effect.retry(call, { times: 1 })],
+      ["a default", (call: Call) => Effect.orElseSucceed(call, () => ({ content: [] }))]
+    ] as const
+  ) {
+    it.effect(`a failure that ${what} makes good is not the tool's`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        let attempts = 0
+        const call = Effect.suspend(() =>
+          attempts++ === 0 ? failWith(new McpError(-32000, "busy")) : Effect.succeed({ content: [] })
+        )
+        yield* recorder.run(
+          call.pipe(
+            withMcpSpan({ method: "tools/call", tool: "weather" }),
+            recover,
+            withToolSpan({ name: "weather" })
+          )
+        )
+        const { attributes, status } = recorder.span("execute_tool weather")
+        assert.deepStrictEqual(status, { code: SpanStatusCode.UNSET })
+        assert.notProperty(attributes, "error.type")
+      }))
+  }
 
   it.effect("client and server share a trace through params._meta; what was current on the server is linked", () =>
     Effect.gen(function*() {

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as References from "effect/References"
 import type * as Tracer from "effect/Tracer"
@@ -134,6 +135,19 @@ const toolArguments = normalizeObject("input")
 
 const toolResult = normalizeObject("output")
 
+/** A failure by the name that a protocol has for it, and the exit that it was read from. */
+interface NamedFailure {
+  readonly failure: Error & { readonly _tag: string }
+  readonly exit: Exit.Exit<unknown, unknown>
+}
+
+const failureOf = (exit: Exit.Exit<unknown, unknown>): unknown =>
+  exit._tag === "Failure" ? Option.getOrUndefined(Cause.findErrorOption(exit.cause)) : undefined
+
+/** Whether the program has made nothing else of the way that a part of it has ended. */
+const endsAlike = (part: Exit.Exit<unknown, unknown>, whole: Exit.Exit<unknown, unknown>): boolean =>
+  part._tag === whole._tag && failureOf(part) === failureOf(whole)
+
 /**
  * The span of one GenAI operation, from start to end. An operation says what
  * it writes; when that happens is decided here: what a sampler needs first,
@@ -159,7 +173,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   protected details: Record<string, unknown> | undefined = undefined
   protected startTime = 0n
   private current: Tracer.Span | undefined = undefined
-  private failure: (Error & { readonly _tag: string }) | undefined = undefined
+  private named: NamedFailure | undefined = undefined
   private budget: ContentBudget | undefined = undefined
   private content: Array<readonly [key: string, value: string]> | undefined = undefined
 
@@ -226,7 +240,8 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
       error = errorType(exit.cause)
     }
     const problem = this.writeEnd(exit)
-    if (this.failure !== undefined) error = this.failure._tag
+    if (this.named !== undefined && !endsAlike(this.named.exit, exit)) this.named = undefined
+    if (this.named !== undefined) error = this.named.failure._tag
     if (this.measures) this.measure(secondsBetween(this.startTime, this.clock.currentTimeNanosUnsafe()), error)
     this.budget?.release()
     const pending = this.captures ? both(problem, this.captureEnd(exit)) : problem
@@ -240,7 +255,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   /** What is left to do when all that was to be waited for has come. */
   private close(span: Tracer.Span, error: string | undefined): void {
     if (this.captures) this.writeContent(span, error)
-    const { failure } = this
+    const failure = this.named?.failure
     if (failure === undefined) return
     const cause = Cause.fail(failure)
     if (!this.showsErrors) markSensitive(cause, span)
@@ -250,8 +265,8 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   }
 
   /** Ends the span with a failure that a protocol knows by another name, or where the effect itself has none. */
-  failWith(failure: Error & { readonly _tag: string }): void {
-    this.failure = failure
+  failWith(named: NamedFailure | undefined): void {
+    this.named = named
   }
 
   /** Adds to the span while it is open. What is added is the caller's, and may throw where it is looked at. */

@@ -13,7 +13,7 @@ import { LlmSpan } from "./llmSpan.ts"
 import { isTracingOff } from "./off.ts"
 import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
-import { startSpan, withinSpan } from "./span.ts"
+import { reportUnreadable, startSpan, withinSpan } from "./span.ts"
 
 /**
  * The span of a call to a model whose answer is a stream.
@@ -119,7 +119,13 @@ export const traceStream = <A, E, R, S>(
   return Stream.fromChannel(Channel.fromTransform((upstream, scope) =>
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return run(upstream, scope)
-      const spec = make(fiber)
+      let spec: LlmStreamSpan<A, unknown, S>
+      try {
+        spec = make(fiber)
+      } catch (error) {
+        const problem = reportUnreadable(make, error)
+        return problem === undefined ? run(upstream, scope) : Effect.andThen(problem, run(upstream, scope))
+      }
       // The span has a scope of its own, since it need not end as the consumption does.
       const spanScope = Scope.makeUnsafe()
       const runScope = Scope.forkUnsafe(scope)

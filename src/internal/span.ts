@@ -161,6 +161,14 @@ const within = <A, E, R>(
   })
 
 /**
+ * Tells of options that have thrown where they were read.
+ *
+ * @internal
+ */
+export const reportUnreadable = (reader: object, error: unknown): Effect.Effect<void> | undefined =>
+  reportOnce(reader, "The options of a span could not be read; it is left out", error)
+
+/**
  * As {@link traced}, with what is to be known of the span made from options of
  * the caller's. Those may throw where they are read; where tracing is off,
  * nobody reads them, so the effect runs without the span.
@@ -176,7 +184,7 @@ export const tracedBy = <A, E, R>(
   try {
     spec = make(fiber)
   } catch (error) {
-    const problem = reportOnce(make, "The options of a span could not be read; it is left out", error)
+    const problem = reportUnreadable(make, error)
     return problem === undefined ? self : Effect.andThen(problem, self)
   }
   return traced(fiber, self, spec)

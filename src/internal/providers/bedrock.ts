@@ -175,7 +175,7 @@ export const step = (state: StreamedResponse, event: unknown): void => {
       readCount(start, "contentBlockIndex") ?? 0,
       readString(toolUse, "toolUseId"),
       readString(toolUse, "name")
-    )
+    ).input = {}
   }
   const delta = read(event, "contentBlockDelta", "delta")
   const key = readCount(event, "contentBlockDelta", "contentBlockIndex") ?? 0
