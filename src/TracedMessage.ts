@@ -51,11 +51,15 @@ const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
   typeof input === "object" && input !== null && "payload" in input && "traceContext" in input &&
   Option.isOption(input.traceContext)
 
-/** Whether a payload's encoded side names the context's key itself, and so wants to see it. */
+/** Whether a payload's encoded side names the context's key itself, in one member at least, and so wants to see it. */
 const declaresContextKey = (ast: SchemaAST.AST): boolean =>
   SchemaAST.isUnion(ast)
     ? ast.types.some(declaresContextKey)
     : SchemaAST.isObjects(ast) && ast.propertySignatures.some((property) => property.name === TRACE_CONTEXT_KEY)
+
+/** Whether there is a member for which the context's key is one that it does not know. */
+const mayRefuseContextKey = (ast: SchemaAST.AST): boolean =>
+  SchemaAST.isUnion(ast) ? ast.types.some(mayRefuseContextKey) : !declaresContextKey(ast)
 
 /** Whether decoding ignores a key that it does not know, so that the message need not be copied without its context. */
 const ignoresContextKey = (ast: SchemaAST.AST): boolean =>
@@ -114,7 +118,8 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
   const decodePayload = SchemaParser.decodeUnknownEffect(payload)
   const encodePayload = SchemaParser.encodeUnknownEffect(payload)
   const encodedAst = SchemaAST.toEncoded(payload.ast)
-  const keepsContext = declaresContextKey(encodedAst)
+  const wantsContext = declaresContextKey(encodedAst)
+  const refusesContext = mayRefuseContextKey(encodedAst)
   const ignoresContext = ignoresContextKey(encodedAst)
 
   // That it is an object is all there is to check here: the payload's schema does the rest.
@@ -125,8 +130,10 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
       {
         decode: SchemaGetter.transformEffect((wire: S["Encoded"] & TraceCarrier, options) => {
           const traceContext = readTraceContext(wire)
-          const input = keepsContext || !Object.hasOwn(wire as object, TRACE_CONTEXT_KEY) ||
-              (ignoresContext && options.onExcessProperty !== "error")
+          const keepsContext = options.onExcessProperty === "error"
+            ? wantsContext && !refusesContext
+            : wantsContext || ignoresContext
+          const input = keepsContext || !Object.hasOwn(wire as object, TRACE_CONTEXT_KEY)
             ? wire
             : withoutContext(wire as Record<string, unknown>)
           return Effect.mapEager(decodePayload(input, options), (payload) => ({ payload, traceContext }))

@@ -148,6 +148,13 @@ describe("TracedMessage", () => {
       const kept = yield* Schema.decodeUnknownEffect(annotated)({ ...task, _trace_context })
       assert.deepStrictEqual(kept.payload, task)
       assert.deepStrictEqual((yield* Schema.decodeUnknownEffect(schema)({ ...task, extra: 1 })).payload, task)
+      const member = Schema.Struct({ n: Schema.Number, _trace_context: Schema.optionalKey(Schema.Unknown) })
+      const either = TracedMessage(Schema.Union([Task, member]))
+      const plain = yield* Schema.decodeUnknownEffect(either, { onExcessProperty: "error" })({
+        ...task,
+        _trace_context
+      })
+      assert.deepStrictEqual(plain.payload, task)
     }))
 
   it.effect("a payload that encodes to no object cannot carry a context", () =>

@@ -454,8 +454,8 @@ describe.concurrent("OTLP of metrics", () => {
       }
       const logs = yield* runMetrics(call, env)
       assert.strictEqual(logs.length, 1, logs.join("\n"))
-      assert.match(logs[0], /^Metrics are exported over gRPC alone, although the protocol is http\/protobuf: /)
-      assert.include(logs[0], `${grpc.url} must take it.`)
+      assert.match(logs[0], /^Metrics are exported over gRPC alone, although the protocol is http\/protobuf\. /)
+      assert.include(logs[0], `${grpc.url} must take it`)
       assert.deepStrictEqual(yield* runMetrics(call, { ...env, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: "grpc" }), [])
       assert.deepStrictEqual([http.spans.length, metricsOf(grpc).length], [2, 2])
     }))

@@ -417,15 +417,15 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
   if (!settings.metrics) return undefined
   const { report, env: { metrics: env } } = settings
   const endpoint = settings.endpoint ?? env.ownEndpoint ?? env.endpoint ?? DEFAULT_GRPC_ENDPOINT
-  if (env.protocol === "http/protobuf") {
+  if (env.protocol === "http/protobuf" && env.ownEndpoint === undefined) {
     report(
-      `Metrics are exported over gRPC alone, although the protocol is http/protobuf: ${
-        withoutUser(endpoint)
-      } must take it. ` +
-        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT names another collector for them."
+      `Metrics are exported over gRPC alone, although the protocol is http/protobuf. The collector at ` +
+        `${withoutUser(endpoint)} must take it, or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT name one that does.`
     )
+  } else if (settings.provider !== undefined || endpoint !== grpcEndpoint(settings)) {
+    // Of an endpoint that is the spans' as well, all has been said.
+    diagnoseEndpoint(endpoint, "gRPC", env, report)
   }
-  diagnoseEndpoint(endpoint, "gRPC", env, report)
   const metrics = yield* Effect.tryPromise(() => import("./metrics.ts")).pipe(
     Effect.flatMap((module) =>
       module.makeMetrics({
