@@ -13,7 +13,7 @@ import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import type { ChatMessage, Lazy, MessagePart, OutputMessage, ToolDefinition } from "./GenAiContent.ts"
-import { clientOperationDuration, recordTokenUsage } from "./GenAiMetrics.ts"
+import { recordTokenUsage } from "./GenAiMetrics.ts"
 import { addDefined, addServer, GenAiSpan, type OpenString, readResult, withGenAiSpan } from "./internal/genAi.ts"
 import { llmCallOf, LlmSpan } from "./internal/llmSpan.ts"
 import * as semconv from "./internal/semconv.ts"
@@ -436,8 +436,7 @@ class EmbeddingsSpan<A, E> extends GenAiSpan<A, E> {
     if (this.settings.convention === "loom" && this.response?.usage !== undefined) {
       recordTokenUsage({ inputTokens: this.response.usage.inputTokens }, attributes, this.context)
     }
-    addDefined(attributes, semconv.ERROR_TYPE, error)
-    clientOperationDuration.record(seconds, attributes, this.context)
+    this.recordClientDuration(seconds, error, attributes)
   }
 }
 
@@ -527,8 +526,7 @@ class FetchResponseSpan<A, E> extends GenAiSpan<A, E> {
   protected override measure(seconds: number, error: string | undefined): void {
     const attributes = { ...this.start }
     addDefined(attributes, semconv.GEN_AI_RESPONSE_MODEL, this.response?.model)
-    addDefined(attributes, semconv.ERROR_TYPE, error)
-    clientOperationDuration.record(seconds, attributes, this.context)
+    this.recordClientDuration(seconds, error, attributes)
   }
 }
 

@@ -13,13 +13,7 @@ import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import type { GenAiProvider, LlmRequest, LlmResponse, ServerAddress } from "./GenAi.ts"
 import type { ChatMessage, Lazy, MessagePart, OutputMessage, ToolDefinition } from "./GenAiContent.ts"
-import {
-  agentDuration,
-  agentInferenceCalls,
-  agentToolCalls,
-  clientOperationDuration,
-  instrumentsOf
-} from "./GenAiMetrics.ts"
+import { agentDuration, agentInferenceCalls, agentToolCalls, instrumentsOf } from "./GenAiMetrics.ts"
 import {
   addDefined,
   addServer,
@@ -195,8 +189,7 @@ class AgentSpan<A, E> extends GenAiSpan<A, E> {
     const { options } = this
     if (options.remote === true) {
       const { [semconv.GEN_AI_AGENT_NAME]: _, ...attributes } = this.start
-      addDefined(attributes, semconv.ERROR_TYPE, error)
-      clientOperationDuration.record(seconds, attributes, this.context)
+      this.recordClientDuration(seconds, error, attributes)
       return
     }
     const agent: Attributes = {}
@@ -286,8 +279,7 @@ class CreateAgentSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override measure(seconds: number, error: string | undefined): void {
     const { [semconv.GEN_AI_AGENT_NAME]: _, ...attributes } = this.start
-    addDefined(attributes, semconv.ERROR_TYPE, error)
-    clientOperationDuration.record(seconds, attributes, this.context)
+    this.recordClientDuration(seconds, error, attributes)
   }
 }
 

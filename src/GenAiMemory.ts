@@ -11,7 +11,6 @@ import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import type { GenAiProvider, ServerAddress } from "./GenAi.ts"
 import type { Lazy, MemoryRecord } from "./GenAiContent.ts"
-import { clientOperationDuration } from "./GenAiMetrics.ts"
 import { addDefined, addServer, GenAiSpan, readResult, withGenAiSpan } from "./internal/genAi.ts"
 import * as semconv from "./internal/semconv.ts"
 
@@ -113,9 +112,7 @@ class MemorySpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override measure(seconds: number, error: string | undefined): void {
-    const attributes = { ...this.start }
-    addDefined(attributes, semconv.ERROR_TYPE, error)
-    clientOperationDuration.record(seconds, attributes, this.context)
+    this.recordClientDuration(seconds, error, this.start)
   }
 }
 

@@ -11,7 +11,6 @@ import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import type { GenAiProvider, ServerAddress } from "./GenAi.ts"
 import type { Lazy, RetrievalDocument } from "./GenAiContent.ts"
-import { clientOperationDuration } from "./GenAiMetrics.ts"
 import { addDefined, addServer, GenAiSpan, withGenAiSpan } from "./internal/genAi.ts"
 import * as semconv from "./internal/semconv.ts"
 
@@ -62,21 +61,16 @@ class RetrievalSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override captureEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
-    const { documents } = this.options
-    if (documents === undefined || exit._tag === "Failure") return undefined
-    return this.capture(
+    return this.captureResult(
       "retrieval_documents",
       semconv.GEN_AI_RETRIEVAL_DOCUMENTS,
-      () => documents(exit.value),
-      undefined,
-      documents
+      exit,
+      this.options.documents
     )
   }
 
   protected override measure(seconds: number, error: string | undefined): void {
-    const attributes = { ...this.start }
-    addDefined(attributes, semconv.ERROR_TYPE, error)
-    clientOperationDuration.record(seconds, attributes, this.context)
+    this.recordClientDuration(seconds, error, this.start)
   }
 }
 

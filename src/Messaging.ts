@@ -194,16 +194,6 @@ export class UndecodableMessage extends Data.TaggedError("UndecodableMessage")<{
 }
 
 // =============================================================================
-// Names
-// =============================================================================
-
-const MESSAGING_CLIENT_ID = "messaging.client.id"
-const MESSAGING_DESTINATION_ANONYMOUS = "messaging.destination.anonymous"
-const MESSAGING_DESTINATION_PARTITION_ID = "messaging.destination.partition.id"
-const MESSAGING_DESTINATION_SUBSCRIPTION_NAME = "messaging.destination.subscription.name"
-const MESSAGING_DESTINATION_TEMPORARY = "messaging.destination.temporary"
-
-// =============================================================================
 // Spans
 // =============================================================================
 
@@ -225,9 +215,9 @@ const startAttributes = (options: MessagingOptions, type: OperationType): Attrib
     [semconv.MESSAGING_DESTINATION_NAME]: options.destination
   }
   if (options.template !== undefined) start[semconv.MESSAGING_DESTINATION_TEMPLATE] = options.template
-  if (options.temporary === true) start[MESSAGING_DESTINATION_TEMPORARY] = true
-  if (options.anonymous === true) start[MESSAGING_DESTINATION_ANONYMOUS] = true
-  if (options.partition !== undefined) start[MESSAGING_DESTINATION_PARTITION_ID] = options.partition
+  if (options.temporary === true) start[semconv.MESSAGING_DESTINATION_TEMPORARY] = true
+  if (options.anonymous === true) start[semconv.MESSAGING_DESTINATION_ANONYMOUS] = true
+  if (options.partition !== undefined) start[semconv.MESSAGING_DESTINATION_PARTITION_ID] = options.partition
   if (options.server !== undefined) {
     start[semconv.SERVER_ADDRESS] = options.server.address
     if (options.server.port !== undefined) start[semconv.SERVER_PORT] = options.server.port
@@ -247,8 +237,8 @@ const writeMessage = (
   setAttribute(span, semconv.MESSAGING_MESSAGE_CONVERSATION_ID, options.conversationId)
   setAttribute(span, semconv.MESSAGING_MESSAGE_BODY_SIZE, options.bodySize)
   setAttribute(span, semconv.MESSAGING_CONSUMER_GROUP_NAME, options.consumerGroup)
-  setAttribute(span, MESSAGING_DESTINATION_SUBSCRIPTION_NAME, options.subscription)
-  setAttribute(span, MESSAGING_CLIENT_ID, options.clientId)
+  setAttribute(span, semconv.MESSAGING_DESTINATION_SUBSCRIPTION_NAME, options.subscription)
+  setAttribute(span, semconv.MESSAGING_CLIENT_ID, options.clientId)
 }
 
 /** A name that differs from one destination to the next would tell a backend nothing. */
@@ -288,7 +278,7 @@ const linkOf = (message: BatchMessage): Tracer.SpanLink | undefined => {
 const linkAttributes = (message: BatchMessage): Attributes => {
   const attributes: Attributes = {}
   if (message.destination !== undefined) attributes[semconv.MESSAGING_DESTINATION_NAME] = message.destination
-  if (message.partition !== undefined) attributes[MESSAGING_DESTINATION_PARTITION_ID] = message.partition
+  if (message.partition !== undefined) attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = message.partition
   if (message.messageId !== undefined) attributes[semconv.MESSAGING_MESSAGE_ID] = message.messageId
   if (message.conversationId !== undefined) {
     attributes[semconv.MESSAGING_MESSAGE_CONVERSATION_ID] = message.conversationId
@@ -638,7 +628,7 @@ const utf8 = new TextDecoder()
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 
 /** Decodes a raw message and goes on inside its consumer span, one way or the other. */
-const makeReceive = <A, I, RD, RE, M>(
+const makeProcess = <A, I, RD, RE, M>(
   schema: Schema.Codec<TracedMessage<A>, I, RD, RE>,
   options: HandlerOptions<M>
 ) => {
@@ -673,22 +663,27 @@ const makeReceive = <A, I, RD, RE, M>(
         onFailure: (cause) => fail(wire, cause)
       })
     }
-    const { traceContext } = options
     return Effect.suspend(() =>
-      traceContext === undefined ? decodeRaw(Option.none()) : Effect.flatMap(
-        Effect.suspend(() => traceContext(raw)).pipe(
-          Effect.catchDefect((error) =>
-            Effect.as(
-              reportOnce(traceContext, "The traceContext option of a message handler has failed", error) ?? Effect.void,
-              Option.none<RemoteContext>()
-            )
-          )
-        ),
-        decodeRaw
-      )
+      options.traceContext === undefined
+        ? decodeRaw(Option.none())
+        : Effect.flatMap(readGivenContext(options.traceContext, raw), decodeRaw)
     )
   }
 }
+
+/** The context where the handler says that it is. A wrong answer is no context. */
+const readGivenContext = <M>(
+  traceContext: NonNullable<HandlerOptions<M>["traceContext"]>,
+  raw: M
+): Effect.Effect<Option.Option<RemoteContext>> =>
+  Effect.suspend(() => traceContext(raw)).pipe(
+    Effect.catchDefect((error) =>
+      Effect.as(
+        reportOnce(traceContext, "The traceContext option of a message handler has failed", error) ?? Effect.void,
+        Option.none<RemoteContext>()
+      )
+    )
+  )
 
 const unreadable = (error: unknown): Schema.SchemaError =>
   new Schema.SchemaError(
@@ -758,7 +753,7 @@ export const handleTracedMessage = <A, I, RD, RE, B, E, R, M = unknown>(
   options: HandlerOptions<M>,
   handler: (payload: A, message: TracedMessage<A>, raw: M) => Effect.Effect<B, E, R>
 ): (wire: M) => Effect.Effect<B, E | UndecodableMessage, R | RD> => {
-  const receive = makeReceive(schema, options)
+  const receive = makeProcess(schema, options)
   return (raw) => receive(raw, (message) => handler(message.payload, message, raw), Effect.fail)
 }
 
@@ -817,7 +812,7 @@ export const handleTracedStream = <A, I, RD, RE, B, E, R, E2, R2, M = unknown>(
   options: StreamHandlerOptions<M, E2, R2>,
   handler: (payload: A, message: TracedMessage<A>, raw: M) => Effect.Effect<B, E, R>
 ): <E3, R3>(messages: Stream.Stream<M, E3, R3>) => Stream.Stream<B, E | E2 | E3, R | R2 | R3 | RD> => {
-  const receive = makeReceive(schema, options)
+  const receive = makeProcess(schema, options)
   const handle = (raw: M): Effect.Effect<Result.Result<B, void>, E | E2, R | R2 | RD> => {
     let dead: UndecodableMessage | undefined
     const handled = receive(

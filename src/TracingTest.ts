@@ -298,6 +298,34 @@ const loadTracers = Effect.tryPromise(() => import("./internal/memoryTracers.ts"
   )
 )
 
+const findSpan = (
+  recorded: ReadonlyArray<RecordedSpan>,
+  expected: SpanExpectation
+): Effect.Effect<FinishedSpan, SpanNotFound> => {
+  const matches = matchAll(recorded, expected).map(({ differences, span }) => ({
+    span,
+    differences: span.end === undefined
+      ? [...differences, { path: "end", expected: "a span that has ended", actual: undefined }]
+      : differences
+  }))
+  const found = matches.find(({ differences }) => differences.length === 0)
+  if (found !== undefined) return Effect.succeed(found.span as FinishedSpan)
+  const near = closest(matches)
+  return Effect.fail(
+    new SpanNotFound({ expected, closest: near?.span, differences: near?.differences ?? [], recorded })
+  )
+}
+
+const findNoSpan = (
+  recorded: ReadonlyArray<RecordedSpan>,
+  unexpected: SpanExpectation
+): Effect.Effect<void, UnexpectedSpan> => {
+  const found = matchAll(recorded, unexpected).filter(({ differences }) => differences.length === 0)
+  return found.length === 0
+    ? Effect.void
+    : Effect.fail(new UnexpectedSpan({ unexpected, found: found.map(({ span }) => span), recorded }))
+}
+
 const build = Effect.fnUntraced(function*(options: TracingTestOptions): Effect.fn.Return<Context.Context<TracingTest>> {
   const { makeMemoryTracers } = yield* loadTracers
   const log = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()))
@@ -316,30 +344,8 @@ const build = Effect.fnUntraced(function*(options: TracingTestOptions): Effect.f
     spans: Effect.sync(memory.finished),
     open: Effect.sync(() => memory.all().filter((span) => span.end === undefined)),
     tree: Effect.sync(() => showTree(memory.all())),
-    expectSpan: (expected) =>
-      Effect.suspend(() => {
-        const recorded = memory.all()
-        const matches = matchAll(recorded, expected).map(({ differences, span }) => ({
-          span,
-          differences: span.end === undefined
-            ? [...differences, { path: "end", expected: "a span that has ended", actual: undefined }]
-            : differences
-        }))
-        const found = matches.find(({ differences }) => differences.length === 0)
-        if (found !== undefined) return Effect.succeed(found.span as FinishedSpan)
-        const near = closest(matches)
-        return Effect.fail(
-          new SpanNotFound({ expected, closest: near?.span, differences: near?.differences ?? [], recorded })
-        )
-      }),
-    expectNoSpan: (unexpected) =>
-      Effect.suspend(() => {
-        const recorded = memory.all()
-        const found = matchAll(recorded, unexpected).filter(({ differences }) => differences.length === 0)
-        return found.length === 0
-          ? Effect.void
-          : Effect.fail(new UnexpectedSpan({ unexpected, found: found.map(({ span }) => span), recorded }))
-      }),
+    expectSpan: (expected) => Effect.suspend(() => findSpan(memory.all(), expected)),
+    expectNoSpan: (unexpected) => Effect.suspend(() => findNoSpan(memory.all(), unexpected)),
     conventionViolations: Effect.sync(() => memory.all().flatMap((span) => violationsOf(span, genAi))),
     reset: Effect.sync(memory.reset)
   })

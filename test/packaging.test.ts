@@ -82,6 +82,18 @@ describe("the tarball", () => {
     assert.deepStrictEqual([...files].sort(), expected.sort())
   })
 
+  it("says the versions that it has, and that it needs, as package.json does", async () => {
+    const read = (name: string) => Fs.readFile(resolve(root, name), "utf8")
+    const { optionalDependencies, version } = JSON.parse(await read("package.json"))
+    assert.include(await read("src/internal/version.ts"), `"${version}"`)
+    const advice = `${await read("src/TracingLive.ts")}${await read("src/internal/sdk.ts")}`
+    const named = [...advice.matchAll(/(@[\w-]+\/[\w-]+)@(\d[\d.]*)/g)]
+    assert.isAbove(named.length, 5)
+    for (const [, name, needed] of named) {
+      assert.isTrue(optionalDependencies[name]?.replace(/^[~^]/, "").startsWith(needed), `${name}@${needed}`)
+    }
+  })
+
   it("is in order, says publint", async () => {
     const { messages } = await publint({ pack: { tarball: (await Fs.readFile(tarball)).buffer }, strict: true })
     assert.deepStrictEqual(messages, [])

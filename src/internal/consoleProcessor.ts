@@ -4,9 +4,9 @@
  *
  * @internal
  */
-import { diag, type HrTime, SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api"
+import { diag, TraceFlags } from "@opentelemetry/api"
 import type { ReadableSpan, Span, SpanProcessor } from "@opentelemetry/sdk-trace-base"
-import type * as Tracer from "effect/Tracer"
+import { KIND_NAMES, STATUS_NAMES, toMillis } from "./readableSpan.ts"
 import { renderTrace, type TraceSpan } from "./traceTree.ts"
 
 /** @internal */
@@ -152,34 +152,18 @@ export class ConsoleProcessor implements SpanProcessor {
   }
 }
 
-const SPAN_KIND: Record<SpanKind, Tracer.SpanKind> = {
-  [SpanKind.INTERNAL]: "internal",
-  [SpanKind.SERVER]: "server",
-  [SpanKind.CLIENT]: "client",
-  [SpanKind.PRODUCER]: "producer",
-  [SpanKind.CONSUMER]: "consumer"
-}
-
-const STATUS = {
-  [SpanStatusCode.UNSET]: "unset",
-  [SpanStatusCode.OK]: "ok",
-  [SpanStatusCode.ERROR]: "error"
-} as const
-
-const toMillis = ([seconds, nanos]: HrTime): number => seconds * 1000 + nanos / 1_000_000
-
 const toTraceSpan = (span: ReadableSpan): TraceSpan => ({
   traceId: span.spanContext().traceId,
   spanId: span.spanContext().spanId,
   parentSpanId: span.parentSpanContext?.spanId,
   name: span.name,
-  kind: SPAN_KIND[span.kind],
+  kind: KIND_NAMES[span.kind],
   start: toMillis(span.startTime),
   duration: span.ended ? toMillis(span.duration) : undefined,
   attributes: span.attributes,
   events: span.events,
   links: span.links.map(({ context }) => ({ traceId: context.traceId, spanId: context.spanId })),
-  status: { code: STATUS[span.status.code], message: span.status.message },
+  status: { code: STATUS_NAMES[span.status.code], message: span.status.message },
   dropped: span.droppedAttributesCount + span.droppedEventsCount + span.droppedLinksCount
 })
 

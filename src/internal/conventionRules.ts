@@ -221,9 +221,9 @@ export const ATTRIBUTE_TYPES: ReadonlyMap<string, AttributeType> = attributesOf(
     Semconv.MESSAGING_MESSAGE_ID,
     Semconv.MESSAGING_MESSAGE_CONVERSATION_ID,
     Semconv.MESSAGING_CONSUMER_GROUP_NAME,
-    "messaging.client.id",
-    "messaging.destination.partition.id",
-    "messaging.destination.subscription.name"
+    Semconv.MESSAGING_CLIENT_ID,
+    Semconv.MESSAGING_DESTINATION_PARTITION_ID,
+    Semconv.MESSAGING_DESTINATION_SUBSCRIPTION_NAME
   ],
   int: [
     Semconv.SERVER_PORT,
@@ -257,8 +257,8 @@ export const ATTRIBUTE_TYPES: ReadonlyMap<string, AttributeType> = attributesOf(
   boolean: [
     Semconv.GEN_AI_REQUEST_STREAM,
     Semconv.GEN_AI_CONVERSATION_COMPACTED,
-    "messaging.destination.anonymous",
-    "messaging.destination.temporary"
+    Semconv.MESSAGING_DESTINATION_ANONYMOUS,
+    Semconv.MESSAGING_DESTINATION_TEMPORARY
   ],
   "string[]": [
     Semconv.GEN_AI_REQUEST_STOP_SEQUENCES,

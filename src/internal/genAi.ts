@@ -28,7 +28,7 @@ import {
   normalizeObject,
   type ToolDefinition
 } from "../GenAiContent.ts"
-import { GenAiMetrics } from "../GenAiMetrics.ts"
+import { clientOperationDuration, GenAiMetrics } from "../GenAiMetrics.ts"
 import { type Content, GenAiSettings } from "../GenAiSettings.ts"
 import { errorType, markSensitive } from "./errors.ts"
 import { isTracingOff } from "./off.ts"
@@ -202,6 +202,12 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   }
   /** Records the operation's metrics. */
   protected measure(_seconds: number, _error: string | undefined): void {}
+  /** Records the duration of an operation that is no inference. */
+  protected recordClientDuration(seconds: number, error: string | undefined, attributes: Attributes): void {
+    const measured = { ...attributes }
+    addDefined(measured, semconv.ERROR_TYPE, error)
+    clientOperationDuration.record(seconds, measured, this.context)
+  }
   /** Whether content that goes on the span has a form of Loom's own. */
   protected get capturesAsLoomDoes(): boolean {
     return false
@@ -359,6 +365,23 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     this.set(semconv.GEN_AI_USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, audio?.cacheReadInputTokens)
   }
 
+  /** The places that content is written to. */
+  private get copies(): number {
+    return (this.capturesAsAttributes ? 1 : 0) + (this.details === undefined ? 0 : 1)
+  }
+
+  /** Takes what a function of the caller's says that the operation has brought. */
+  protected captureResult<T>(
+    kind: Content["kind"],
+    key: string,
+    exit: Exit.Exit<A, E>,
+    callback: ((value: A) => T) | undefined,
+    convert?: (value: T) => unknown
+  ): Effect.Effect<void> | undefined {
+    if (callback === undefined || exit._tag === "Failure") return undefined
+    return this.capture(kind, key, () => callback(exit.value), convert, callback)
+  }
+
   /** Takes content for an attribute of the span and of its event. */
   protected capture<T>(
     kind: Content["kind"],
@@ -367,7 +390,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     convert: (value: T) => unknown = identity,
     callback?: object | undefined
   ): Effect.Effect<void> | undefined {
-    const copies = (this.capturesAsAttributes ? 1 : 0) + (this.details === undefined ? 0 : 1)
+    const { copies } = this
     if (lazy === undefined || copies === 0) return undefined
     return captureContent(this.settings, kind, lazy, convert, (content) => {
       const printed = this.budget?.print(content, copies)
@@ -408,15 +431,14 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     exit: Exit.Exit<A, E>,
     result: ((value: A) => unknown) | undefined
   ): Effect.Effect<void> | undefined {
-    if (result === undefined || exit._tag === "Failure") return undefined
-    return this.capture("tool_result", semconv.GEN_AI_TOOL_CALL_RESULT, () => result(exit.value), toolResult, result)
+    return this.captureResult("tool_result", semconv.GEN_AI_TOOL_CALL_RESULT, exit, result, toolResult)
   }
 
   /** Takes the variables of a prompt, each of which is an attribute of its own. */
   protected captureVariables(
     lazy: Lazy<Readonly<Record<string, unknown>>> | undefined
   ): Effect.Effect<void> | undefined {
-    const copies = (this.capturesAsAttributes ? 1 : 0) + (this.details === undefined ? 0 : 1)
+    const { copies } = this
     if (lazy === undefined || copies === 0) return undefined
     return captureContent(this.settings, "prompt_variables", lazy, identity, ({ kind, value }) => {
       if (!Predicate.isObject(value)) return

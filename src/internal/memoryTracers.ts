@@ -4,7 +4,6 @@
  *
  * @internal
  */
-import * as Otel from "@opentelemetry/api"
 import {
   AlwaysOnSampler,
   BasicTracerProvider,
@@ -18,6 +17,7 @@ import type { InstrumentationScope } from "../Tracing.ts"
 import type { FinishedSpan, RecordedSpan } from "../TracingTest.ts"
 import { makeLiveTracers } from "./liveTracer.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
+import { KIND_NAMES, STATUS_NAMES, toMillis } from "./readableSpan.ts"
 import { SpanStart } from "./spanStart.ts"
 
 class MemoryProcessor implements SpanProcessor {
@@ -40,29 +40,13 @@ class MemoryProcessor implements SpanProcessor {
   }
 }
 
-const KINDS: Record<Otel.SpanKind, Tracer.SpanKind> = {
-  [Otel.SpanKind.INTERNAL]: "internal",
-  [Otel.SpanKind.SERVER]: "server",
-  [Otel.SpanKind.CLIENT]: "client",
-  [Otel.SpanKind.PRODUCER]: "producer",
-  [Otel.SpanKind.CONSUMER]: "consumer"
-}
-
-const STATUS_CODES = {
-  [Otel.SpanStatusCode.UNSET]: "unset",
-  [Otel.SpanStatusCode.OK]: "ok",
-  [Otel.SpanStatusCode.ERROR]: "error"
-} as const
-
-const toMillis = ([seconds, nanos]: Otel.HrTime): number => seconds * 1000 + nanos / 1_000_000
-
 const toRecordedSpan = (span: ReadableSpan): RecordedSpan => {
   const { spanId, traceId } = span.spanContext()
   const { name, schemaUrl, version } = span.instrumentationScope
   const parent = span.parentSpanContext
   return {
     name: span.name,
-    kind: KINDS[span.kind],
+    kind: KIND_NAMES[span.kind],
     traceId,
     spanId,
     parent: parent === undefined
@@ -70,7 +54,7 @@ const toRecordedSpan = (span: ReadableSpan): RecordedSpan => {
       : { traceId: parent.traceId, spanId: parent.spanId, isRemote: parent.isRemote === true },
     attributes: { ...span.attributes },
     status: {
-      code: STATUS_CODES[span.status.code],
+      code: STATUS_NAMES[span.status.code],
       ...(span.status.message === undefined ? undefined : { message: span.status.message })
     },
     events: span.events.map((event) => ({

@@ -138,14 +138,8 @@ const logLevels = ["none", "error", "warn", "info", "debug", "verbose", "all"] a
 /** @internal */
 export const captureModes = ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"] as const
 
-/**
- * Reads all variables that this package knows.
- *
- * @internal
- */
-export const readOtelEnv = Effect.gen(function*() {
-  const warnings: Array<string> = []
-
+/** What reads single variables, and adds to the warnings what is wrong with them. */
+const makeReader = (warnings: Array<string>) => {
   const raw = (name: string): Effect.Effect<Option.Option<string>> =>
     Config.option(Config.String(name)).pipe(
       Effect.map(Option.flatMap((value) => {
@@ -239,6 +233,18 @@ export const readOtelEnv = Effect.gen(function*() {
       if (unfit > 0) warnings.push(`${name} has ${unfit} header(s) that cannot be sent, which are left out`)
       return headers
     })
+
+  return { raw, read, readList, readPairs, readOtlp }
+}
+
+/**
+ * Reads all variables that this package knows.
+ *
+ * @internal
+ */
+export const readOtelEnv = Effect.gen(function*() {
+  const warnings: Array<string> = []
+  const { raw, read, readList, readOtlp, readPairs } = makeReader(warnings)
 
   const samplerRatio = yield* read("OTEL_TRACES_SAMPLER_ARG", ratio)
   const loomContent = yield* raw("LOOM_TRACE_CONTENT")

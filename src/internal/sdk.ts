@@ -460,6 +460,21 @@ const isUnregistered = (provider: Otel.TracerProvider): boolean =>
   provider instanceof Otel.ProxyTracerProvider &&
   provider.getDelegate() === new Otel.ProxyTracerProvider().getDelegate()
 
+/** Tells of what the program has not registered, where it is to be used. */
+const diagnoseGlobal = (provider: Otel.TracerProvider, settings: SdkSettings): void => {
+  if (isUnregistered(provider)) {
+    settings.report(
+      "provider: no tracer provider is registered in @opentelemetry/api yet, and nothing is recorded until one is. " +
+        "Start the other SDK first, or leave out `provider: \"global\"`."
+    )
+  } else if (!settings.global && !hasContextManager()) {
+    settings.report(
+      "provider: no context manager is registered in @opentelemetry/api, so libraries instrumented for OpenTelemetry " +
+        "do not nest under the spans of Effect. `global: true` registers one."
+    )
+  }
+}
+
 /** A provider of another SDK may know how to flush; nothing else of it is ours to touch. */
 const flushOf = (provider: Otel.TracerProvider): Promise<unknown> => {
   const target = provider instanceof Otel.ProxyTracerProvider ? provider.getDelegate() : provider
@@ -495,17 +510,7 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, never, Scope.S
       shutdownTimeout * 0.9
     )
     const foreign = settings.provider === "global" ? Otel.trace.getTracerProvider() : settings.provider
-    if (settings.provider === "global" && isUnregistered(foreign!)) {
-      settings.report(
-        "provider: no tracer provider is registered in @opentelemetry/api yet, and nothing is recorded until one is. " +
-          "Start the other SDK first, or leave out `provider: \"global\"`."
-      )
-    } else if (settings.provider === "global" && !settings.global && !hasContextManager()) {
-      settings.report(
-        "provider: no context manager is registered in @opentelemetry/api, so libraries instrumented for OpenTelemetry " +
-          "do not nest under the spans of Effect. `global: true` registers one."
-      )
-    }
+    if (settings.provider === "global") diagnoseGlobal(foreign!, settings)
     const base = own?.provider ?? foreign!
     const registered = settings.global
       ? yield* registerGlobal({
