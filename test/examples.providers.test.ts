@@ -31,8 +31,7 @@ describe("the example of", () => {
     {
       example: "ollama",
       answers: [trace, haiku],
-      // The stand-in does not count tokens in Ollama's API.
-      tree: ["ollama", "├─ llm.call  llama3.2 · 0 → 0 tokens", "└─ llm.call  llama3.2 · 0 → 0 tokens"]
+      tree: ["ollama", "├─ llm.call  llama3.2 · 12 → 11 tokens", "└─ llm.call  llama3.2 · 14 → 19 tokens"]
     },
     {
       example: "effect-ai",

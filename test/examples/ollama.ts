@@ -7,11 +7,11 @@ import { Config, Console, Effect, Option, Stream } from "effect"
 import { Ollama } from "ollama"
 // Users write `loom-tracing`.
 import { ollamaCall, ollamaFold, TracingConsole, withLlmStreamSpan, withOllamaSpan } from "../../src/index.ts"
-import { standIn } from "./standIn.ts"
+import { ollamaStandIn } from "./standIn.ts"
 
 const makeClient = Effect.gen(function*() {
   const host = yield* Config.option(Config.NonEmptyString("OLLAMA_HOST"))
-  return new Ollama({ host: Option.isSome(host) ? host.value : (yield* standIn).ollamaBaseUrl })
+  return new Ollama({ host: Option.isSome(host) ? host.value : yield* ollamaStandIn })
 })
 
 const ask = (question: string) => ({
