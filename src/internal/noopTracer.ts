@@ -51,7 +51,28 @@ class NoopSpan implements Tracer.Span {
   end(): void {}
 }
 
+type Hook = Tracer.Tracer["context"]
+
+let hook: Hook
+
 /** @internal */
 export const noopTracer: Tracer.Tracer = Tracer.make({
-  span: (options) => new NoopSpan(options)
+  span: (options) => new NoopSpan(options),
+  get context() {
+    // Effect asks whether there is one.
+    return hook as NonNullable<Hook>
+  }
 })
+
+/**
+ * What runs without traces stays in OpenTelemetry's context of the span around
+ * it, as long as a context manager of this package is registered in the
+ * process. Returns what there was before.
+ *
+ * @internal
+ */
+export const setNoopHook = (next: Hook): Hook => {
+  const before = hook
+  hook = next
+  return before
+}

@@ -39,6 +39,7 @@ import { onBeforeExit } from "./beforeExit.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
 import { describe } from "./exportFailure.ts"
 import { makeLiveTracers } from "./liveTracer.ts"
+import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
 import { type OtelEnv, type OtlpEnv, withoutUser } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
@@ -530,7 +531,13 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, never, Scope.S
       marksRandomIds: isOwn
     })
     // The default scope is made at once, so that a foreign provider that throws does so while the layer is built.
-    tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })
+    const { context } = tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })
+    if (registered.contextManager !== undefined) {
+      yield* Effect.acquireRelease(
+        Effect.sync(() => setNoopHook(context)),
+        (before) => Effect.sync(() => setNoopHook(before))
+      )
+    }
     return {
       tracing: {
         enabled: true,
