@@ -8,7 +8,7 @@ import { Nats } from "./support/Nats.ts"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
 
 interface Outcome {
-  /** `null` when it did not end by itself within 10 seconds. */
+  /** `null` when it did not end by itself within a minute. */
   readonly code: unknown
   readonly stdout: string
   readonly stderr: string
@@ -20,7 +20,7 @@ const run = (variables: Record<string, string> = {}): Effect.Effect<Outcome> =>
     execFile(
       process.execPath,
       [fileURLToPath(new URL("./examples/pipeline.ts", import.meta.url))],
-      { env: { PATH: process.env.PATH, ...variables }, timeout: 10_000, signal },
+      { env: { PATH: process.env.PATH, ...variables }, timeout: 60_000, signal },
       (error, stdout, stderr) => resume(Effect.succeed({ code: error === null ? 0 : error.code, stdout, stderr }))
     )
   })
