@@ -517,10 +517,10 @@ const select = (ordered: ReadonlyArray<Node>): Array<Node | Fold> => {
   unfoldLeaves(top)
   for (const node of ordered) unfoldLeaves(node.entries)
   for (const node of ordered.toReversed()) {
-    if (!node.shown) {
-      node.hiddenSize++
-      if (isError(node)) node.hiddenErrors++
-    }
+    // What is hidden below a span that is shown is told there, not where that span was taken out.
+    if (node.shown) continue
+    node.hiddenSize++
+    if (isError(node)) node.hiddenErrors++
     if (node.parent === undefined) continue
     node.parent.hiddenSize += node.hiddenSize
     node.parent.hiddenErrors += node.hiddenErrors

@@ -785,26 +785,36 @@ describe("traceTree", () => {
         assert.strictEqual(render(spans, 100).split("✗ ").length - 1, errors)
       }))
 
+    // Of two spans in three, the parent is one of the last few: that makes traces so deep that levels are left out.
     const family = Arbitrary.array(
       Arbitrary.all({
         parent: Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 400 }))),
+        isNear: Arbitrary.schema(Schema.Literals([true, true, false])),
         name: Arbitrary.schema(Schema.Literals(["a", "b", "c"])),
         isError: Arbitrary.schema(Schema.Boolean)
       }),
       { minLength: 220, maxLength: 300 }
     )
 
-    it.effect.prop("are all shown or counted", { family }, ({ family }) =>
+    it.effect.prop("are all shown or counted, with their errors", { family }, ({ family }) =>
       Effect.sync(() => {
-        const spans = family.map(({ isError, name, parent }, i) =>
-          span(name, i, 1, { id: `${i}`, parent: `${parent % (i + 1)}`, ...(isError ? { error: "" } : {}) })
+        const spans = family.map(({ isError, isNear, name, parent }, i) =>
+          span(name, i, 1, {
+            id: `${i}`,
+            parent: `${isNear ? i - 1 - parent % 3 : parent % (i + 1)}`,
+            ...(isError ? { error: "" } : {})
+          })
         )
+        const number = (text: string | undefined) => Number((text ?? "0").replace(",", ""))
         let counted = 0
-        for (const line of render(spans, 200).split("\n").slice(1)) {
+        let errors = 0
+        for (const line of render(spans, 1000).split("\n").slice(1)) {
           const folded = /… ([\d,]+) more \w+(?: \(([\d,]+) spans\))?/.exec(line)
-          counted += folded === null ? 1 : Number((folded[2] ?? folded[1]).replace(",", ""))
+          counted += folded === null ? 1 : number(folded[2] ?? folded[1])
+          errors += folded === null ? Number(line.includes("✗")) : number(/ {2}([\d,]+) errors?/.exec(line)?.[1])
         }
         assert.strictEqual(counted, spans.length)
+        assert.strictEqual(errors, spans.filter((span) => span.status.code === "error").length)
       }))
   })
 })
