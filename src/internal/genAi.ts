@@ -120,7 +120,12 @@ const NANOS_PER_SECOND = 1e9
 /** @internal */
 export const secondsBetween = (start: bigint, end: bigint): number => Number(end - start) / NANOS_PER_SECOND
 
-const both = (
+/**
+ * Runs two effects, if they are there, one after the other.
+ *
+ * @internal
+ */
+export const both = (
   first: Effect.Effect<void> | undefined,
   second: Effect.Effect<void> | undefined
 ): Effect.Effect<void> | undefined =>

@@ -7,7 +7,7 @@ import type * as Tracer from "effect/Tracer"
 import type { LlmCallOptions, LlmResponse } from "../GenAi.ts"
 import { textOf } from "../GenAiContent.ts"
 import { instrumentsOf, recordTokens } from "../GenAiMetrics.ts"
-import { addServer, GenAiSpan, readResult } from "./genAi.ts"
+import { addServer, both, GenAiSpan, readResult } from "./genAi.ts"
 import { defined } from "./providers/read.ts"
 import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
@@ -120,7 +120,7 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
     const problem = readResult(this.readResponse, exit, "The `response` function", (response) => this.add(response))
-    return this.inOrder(problem, this.writeResponse())
+    return both(problem, this.writeResponse())
   }
 
   /** Writes what is known of the answer. It comes from the caller, and may throw where it is looked at. */

@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { instrumentsOf } from "../GenAiMetrics.ts"
 import type { LlmStreamFold, LlmStreamSpanOptions } from "../GenAiStream.ts"
-import { secondsBetween } from "./genAi.ts"
+import { both, secondsBetween } from "./genAi.ts"
 import { LlmSpan } from "./llmSpan.ts"
 import { isTracingOff } from "./off.ts"
 import { reportOnce } from "./reportOnce.ts"
@@ -85,7 +85,7 @@ export class LlmStreamSpan<A, E, S> extends LlmSpan<unknown, E> {
       }
     }
     this.set(semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, this.timeToFirstChunk)
-    return this.inOrder(problem, this.writeResponse())
+    return both(problem, this.writeResponse())
   }
 
   protected override measure(seconds: number, error: string | undefined): void {
