@@ -1,5 +1,9 @@
 import { availableParallelism } from "node:os"
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+
+// Tests start some hundred processes, and each would compile Effect and the SDK anew.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("node_modules/.cache/compile", import.meta.url))
 
 export default defineConfig({
   // `loom-tracing` and `loom-tracing/X` are the sources, as tsconfig.json says.

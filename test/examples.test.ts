@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { baseEnv } from "./support/baseEnv.ts"
 import { describeNats } from "./support/describeNats.ts"
 import * as LlmServer from "./support/LlmServer.ts"
 import { Nats } from "./support/Nats.ts"
@@ -20,7 +21,7 @@ const run = (variables: Record<string, string> = {}): Effect.Effect<Outcome> =>
     execFile(
       process.execPath,
       [fileURLToPath(new URL("./examples/pipeline.ts", import.meta.url))],
-      { env: { PATH: process.env.PATH, ...variables }, timeout: 60_000, signal },
+      { env: { ...baseEnv, ...variables }, timeout: 60_000, signal },
       (error, stdout, stderr) => resume(Effect.succeed({ code: error === null ? 0 : error.code, stdout, stderr }))
     )
   })

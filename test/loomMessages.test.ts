@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { execFile, spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { baseEnv } from "./support/baseEnv.ts"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
 
 const worker = fileURLToPath(new URL("./examples/loom-messages.ts", import.meta.url))
@@ -32,7 +33,7 @@ const run = (
     const child = execFile(
       program,
       args,
-      { env: { PATH: process.env.PATH, ...env }, signal },
+      { env: { ...baseEnv, ...env }, signal },
       (error, stdout, stderr) =>
         resume(
           error === null ? Effect.succeed({ stdout: linesOf(stdout), stderr: linesOf(stderr) }) : Effect.die(error)

@@ -7,17 +7,17 @@ import { delimiter, join, relative, resolve } from "node:path"
 import { promisify } from "node:util"
 import { publint } from "publint"
 import { build as vite } from "vite"
+import { baseEnv } from "./support/baseEnv.ts"
 
 const root = resolve(import.meta.dirname, "..")
 const bin = resolve(root, "node_modules/.bin")
 
 /** Runs a program with what the project has installed first on the PATH. */
 const run = async (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<string> => {
-  const { PATH } = process.env
   try {
     const { stdout } = await promisify(execFile)(command, args, {
       cwd,
-      env: { PATH: `${bin}${delimiter}${PATH}`, OTEL_TRACES_EXPORTER: "none", NO_COLOR: "1" },
+      env: { ...baseEnv, PATH: `${bin}${delimiter}${baseEnv.PATH}`, OTEL_TRACES_EXPORTER: "none", NO_COLOR: "1" },
       maxBuffer: 64 * 1024 * 1024
     })
     return stdout

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { resolve } from "node:path"
+import { baseEnv } from "./baseEnv.ts"
 
 export interface Options {
   readonly args?: ReadonlyArray<string | number>
@@ -44,7 +45,7 @@ export const start = (path: string, options: Options = {}): Effect.Effect<Progra
         const child = spawn(
           process.execPath,
           [...options.node ?? [], resolve(root, path), ...(options.args ?? []).map(String)],
-          { env: { PATH: process.env.PATH, ...options.env }, stdio: ["ignore", "pipe", "pipe"] }
+          { env: { ...baseEnv, ...options.env }, stdio: ["ignore", "pipe", "pipe"] }
         )
         const printed = { stdout: "", stderr: "" }
         child.stdout.setEncoding("utf8").on("data", (text: string) => void (printed.stdout += text))

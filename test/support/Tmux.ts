@@ -5,6 +5,7 @@ import * as FileSystem from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { promisify } from "node:util"
+import { baseEnv } from "./baseEnv.ts"
 
 export const howToGetOne = "apt-get install tmux"
 
@@ -43,7 +44,7 @@ export const run = Effect.fnUntraced(
       Effect.sync(() => FileSystem.mkdtempSync(Path.join(Os.tmpdir(), "terminal-"))),
       (folder) => Effect.sync(() => FileSystem.rmSync(folder, { recursive: true, force: true }))
     )
-    const env = { PATH: process.env.PATH, LC_ALL: "C.UTF-8", ...options.env }
+    const env = { ...baseEnv, LC_ALL: "C.UTF-8", ...options.env }
     const tmux = (...args: ReadonlyArray<string>) =>
       Effect.promise(() =>
         promisify(execFile)("tmux", ["-u", "-S", Path.join(folder, "socket"), "-f", "/dev/null", ...args], { env })
