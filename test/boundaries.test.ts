@@ -4,6 +4,7 @@ import { execFile } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, relative, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import { baseEnv } from "./support/baseEnv.ts"
 
 const src = resolve(dirname(fileURLToPath(import.meta.url)), "../src")
 const root = resolve(src, "index.ts")
@@ -15,7 +16,7 @@ const run = (program: string, hooks: string, env: Record<string, string> = {}) =
     execFile(
       process.execPath,
       ["--import", preload, "--input-type=module-typescript", "--eval", program],
-      { cwd: dirname(src), env: { PATH: process.env.PATH, ...env } },
+      { cwd: dirname(src), env: { ...baseEnv, ...env } },
       (error, stdout, stderr) =>
         resume(Effect.succeed({ stdout: stdout + stderr, code: error === null ? 0 : error.code }))
     )

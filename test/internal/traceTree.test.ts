@@ -808,6 +808,7 @@ describe("traceTree", () => {
         const number = (text: string | undefined) => Number((text ?? "0").replace(",", ""))
         let counted = 0
         let errors = 0
+        // So wide that every span has one line.
         for (const line of render(spans, 1000).split("\n").slice(1)) {
           const folded = /… ([\d,]+) more \w+(?: \(([\d,]+) spans\))?/.exec(line)
           counted += folded === null ? 1 : number(folded[2] ?? folded[1])
