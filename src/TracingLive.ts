@@ -294,13 +294,17 @@ const SDK_PACKAGES = [
   "@opentelemetry/sdk-trace-node@2.12.0"
 ]
 
-const loadSdk = Effect.tryPromise(() => import("./internal/sdk.ts")).pipe(
-  Effect.catch((error) =>
+const reportNotLoaded = (cause: unknown): Effect.Effect<undefined> =>
+  Effect.as(
     Effect.logWarning(
-      `Tracing is off: the OpenTelemetry SDK could not be loaded (${messageOf(error.cause)}). ` +
+      `Tracing is off: the OpenTelemetry SDK could not be loaded (${messageOf(cause)}). ` +
         `Install it with: npm install ${SDK_PACKAGES.join(" ")}`
-    )
+    ),
+    undefined
   )
+
+const loadSdk = Effect.tryPromise(() => import("./internal/sdk.ts")).pipe(
+  Effect.catch((error) => reportNotLoaded(error.cause))
 )
 
 const messageOf = (error: unknown): string => (Predicate.isError(error) ? error.message : String(error)).split("\n")[0]
@@ -402,6 +406,7 @@ const build = Effect.fnUntraced(function*(
     log(Effect.logWarning(message))
   }
   const live = yield* sdk.makeSdk(toSdkSettings(options, env, references, exportsMetrics, report)).pipe(
+    Effect.catchTag("NotLoaded", (error) => reportNotLoaded(error.cause)),
     // A sampler, processor or exporter that throws while it is set up costs the traces, not the program.
     Effect.catchDefect((defect) =>
       Effect.as(Effect.logWarning(`Tracing is off: it could not be set up (${messageOf(defect)})`), undefined)

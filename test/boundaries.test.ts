@@ -36,7 +36,12 @@ describe("the package's root", () => {
       assert.deepStrictEqual(loaded.filter((url) => /@opentelemetry|@grpc|internal\/sdk/.test(url)), [])
     }))
 
-  it.effect("works without the OpenTelemetry packages: one line names them, and tracing is off", () =>
+  // The exporter has packages of its own, which are looked for later than the rest.
+  it.effect.each([
+    ["the OpenTelemetry packages", "opentelemetry|grpc"],
+    ["gRPC", "grpc"],
+    ["the serializer", "opentelemetry\\/otlp-transformer"]
+  ])("works without %s: one line names what is missing, and tracing is off", ([, missing]) =>
     Effect.gen(function*() {
       const { code, stdout } = yield* run(
         `import { Effect } from "effect"
@@ -48,7 +53,7 @@ describe("the package's root", () => {
          }).pipe(withLlmSpan({ provider: "openai", request: { model: "m" } }), Effect.provide(TracingLive))
          console.log("answer", await Effect.runPromise(program))`,
         `registerHooks({ resolve(name, context, next) {
-           if (/^@(opentelemetry|grpc)\\//.test(name)) {
+           if (/^@(${missing})(\\/|$)/.test(name)) {
              throw Object.assign(new Error("Cannot find package '" + name + "'"), { code: "ERR_MODULE_NOT_FOUND" })
            }
            return next(name, context)
@@ -62,6 +67,39 @@ describe("the package's root", () => {
       )
       assert.deepStrictEqual(lines.slice(1), ["enabled false", `sent {"id":1}`, "answer 42"])
     }))
+
+  it.effect.each(
+    [
+      ["OTLP over gRPC", { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" }, ["@grpc/grpc-js", "otlp-transformer"]],
+      ["OTLP over HTTP", { OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" }, ["otlp-transformer"]],
+      ["the console", { OTEL_TRACES_EXPORTER: "console" }, []],
+      ["nowhere", { OTEL_TRACES_EXPORTER: "none" }, []]
+    ] as const
+  )(
+    "with TracingLive, where spans go to %s, loads what that takes and no more",
+    ([, env, expected]) =>
+      Effect.gen(function*() {
+        const { code, stdout } = yield* run(
+          `import { Effect } from "effect"
+         import { makeTracingLive, withLlmSpan } from ${JSON.stringify(root)}
+         const call = withLlmSpan(Effect.void, { provider: "openai", request: { model: "m" } })
+         await Effect.runPromise(Effect.provide(call, makeTracingLive({ shutdownTimeout: 100 })))
+         console.log(JSON.stringify([...globalThis.loaded, ...process.moduleLoadList]))`,
+          `globalThis.loaded = [];
+         registerHooks({ load(url, context, next) { globalThis.loaded.push(url); return next(url, context) } })`,
+          { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1", ...env }
+        )
+        assert.strictEqual(code, 0, stdout)
+        const loaded: ReadonlyArray<string> = JSON.parse(stdout.trim().split("\n").at(-1)!)
+        assert.isTrue(loaded.some((url) => url.includes("@opentelemetry/sdk-trace-node/")), stdout)
+        const exporters = ["@grpc/grpc-js", "otlp-transformer"]
+        assert.deepStrictEqual(exporters.filter((name) => loaded.some((url) => url.includes(`${name}/`))), [
+          ...expected
+        ])
+        // Node's `fetch`, which nothing here needs.
+        assert.isFalse(loaded.some((name) => name.endsWith("undici/undici")))
+      })
+  )
 })
 
 const modules = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"))

@@ -49,6 +49,7 @@ beforeAll(async () => {
   for (const name of ["src", "package.json", "tsconfig.json", "README.md", "LICENSE", "CHANGELOG.md"]) {
     await Fs.cp(resolve(root, name), join(source, name), { recursive: true })
   }
+  await run(source, "node", resolve(root, "test/support/bundle.ts"))
   await run(source, "tsc", "--project", "src")
   const [packed] = JSON.parse(
     await run(source, "npm", "pack", "--json", "--ignore-scripts", "--pack-destination", scratch)
@@ -69,15 +70,29 @@ afterAll(() => Fs.rm(scratch, { recursive: true, force: true }))
 describe("the tarball", () => {
   it("holds sources, what is built from them, and the documents; nothing else", async () => {
     const sources = (await Fs.readdir(resolve(root, "src"), { recursive: true })).filter((file) => file.endsWith(".ts"))
+    const names = sources.map((file) => file.slice(0, -".ts".length))
+    const eager = ["core", "root"]
+    const lazy = [
+      "grpcConnection",
+      "memoryTracers",
+      "metrics",
+      "otlpGrpcExporter",
+      "otlpHttpExporter",
+      "otlpResponse",
+      "sdk",
+      "spanStart"
+    ]
+    const chunks = [...eager, ...lazy].map((name) => `dist/internal/${name}.js`)
+    const withCode = ["GenAiEffectAi", "TracingTest"].map((name) => `dist/${name}.js`)
     const expected = [
       "CHANGELOG.md",
       "LICENSE",
       "README.md",
       "package.json",
-      ...sources.flatMap((file) => {
-        const built = `dist/${file.slice(0, -".ts".length)}`
-        return [`src/${file}`, `${built}.js`, `${built}.js.map`, `${built}.d.ts`, `${built}.d.ts.map`]
-      })
+      ...names.flatMap((name) => [`src/${name}.ts`, `dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
+      ...names.filter((name) => !name.includes("/")).map((name) => `dist/${name}.js`),
+      ...chunks,
+      ...[...chunks, ...withCode].map((file) => `${file}.map`)
     ]
     assert.deepStrictEqual([...files].sort(), expected.sort())
   })
@@ -114,6 +129,21 @@ describe("the tarball", () => {
     )
   })
 
+  it("has source maps that lead to its sources", async () => {
+    const output = await run(
+      consumer,
+      "node",
+      "--enable-source-maps",
+      "--input-type=module",
+      "--eval",
+      `import { parseTraceparent } from "loom-tracing"
+       try { parseTraceparent(undefined) } catch (error) { console.log(error.stack) }`
+    )
+    const [, file, line] = /loom-tracing[\\/]src[\\/](\w+\.ts):(\d+)/.exec(output)!
+    const source = (await Fs.readFile(resolve(root, "src", file), "utf8")).split("\n")
+    assert.include(source[Number(line) - 1], "header.length")
+  })
+
   it("type-checks in a program", () => run(consumer, "tsc", "--project", "."))
 
   it("keeps its internals to itself", async () => {
@@ -142,6 +172,8 @@ describe("a program runs", () => {
 interface Bundle {
   /** The file to run. */
   readonly entry: string
+  /** It and all that it loads at once. */
+  readonly files: ReadonlyArray<string>
   /** The modules in the file to run and in all that it loads at once. */
   readonly eager: ReadonlyArray<string>
   /** The modules that are in other files. */
@@ -164,7 +196,12 @@ const toBundle = (folder: string, chunks: ReadonlyArray<Chunk>): Bundle => {
   }
   const modules = (isEager: boolean) =>
     chunks.filter((chunk) => eager.has(chunk.file) === isEager).flatMap((chunk) => chunk.modules)
-  return { entry: resolve(folder, entry.file), eager: modules(true), lazy: modules(false) }
+  return {
+    entry: resolve(folder, entry.file),
+    files: [...eager].map((file) => resolve(folder, file)),
+    eager: modules(true),
+    lazy: modules(false)
+  }
 }
 
 const bundlers: Readonly<Record<string, (source: string, folder: string) => Promise<Bundle>>> = {
@@ -215,12 +252,11 @@ const bundlers: Readonly<Record<string, (source: string, folder: string) => Prom
 }
 
 const isSdk = (module: string): boolean => /@opentelemetry|@grpc|loom-tracing\/dist\/internal\/sdk/.test(module)
-const isOurs = (module: string): boolean => module.includes("loom-tracing/dist/")
 
 describe.each(Object.keys(bundlers))("in a bundle by %s", (name) => {
   const bundle = (source: string) => bundlers[name](join(consumer, source), join(consumer, `${name}-${source}`))
 
-  it("a program that only makes spans holds no OpenTelemetry SDK, and no module that it does not need", async () => {
+  it("a program that only makes spans holds no OpenTelemetry SDK, and no function that it does not need", async () => {
     await Fs.writeFile(
       join(consumer, "spans.mjs"),
       `import * as Effect from "effect/Effect"
@@ -228,19 +264,29 @@ describe.each(Object.keys(bundlers))("in a bundle by %s", (name) => {
        const call = Effect.succeed("42").pipe(withLlmSpan({ provider: "openai", request: { model: "m" } }))
        console.log("answer", Effect.runSync(call))`
     )
-    const { eager, entry } = await bundle("spans.mjs")
-    assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/GenAi.js")))
+    const { eager, entry, files } = await bundle("spans.mjs")
     assert.deepStrictEqual(eager.filter(isSdk), [])
-    assert.deepStrictEqual(
-      eager.filter((module) => isOurs(module) && /Tracing|Messag|Mcp/.test(module.split("/").at(-1)!)),
-      []
-    )
+    const code = (await Promise.all(files.map((file) => Fs.readFile(file, "utf8")))).join("\n")
+    const holds = (name: string) => new RegExp(`(?:const|var|let|class|function) ${name}\\b`).test(code)
+    assert.isTrue(holds("withLlmSpan"))
+    for (
+      const name of [
+        "injectTraceContext",
+        "TracedMessage",
+        "handleTracedMessage",
+        "withMcpSpan",
+        "withOpenAiSpan",
+        "withEmbeddingsSpan",
+        "TraceparentFromString",
+        "TracingLive"
+      ]
+    ) assert.isFalse(holds(name), name)
     assert.strictEqual(await run(consumer, "node", entry), "answer 42\n")
   })
 
   it("the live layer loads the OpenTelemetry SDK from a file of its own", async () => {
     const { eager, entry, lazy } = await bundle("program.mjs")
-    assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/TracingLive.js")))
+    assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/internal/root.js")))
     assert.deepStrictEqual(eager.filter(isSdk), [])
     assert.isTrue(lazy.some((module) => module.endsWith("loom-tracing/dist/internal/sdk.js")))
     assert.isTrue(lazy.some((module) => module.includes("@opentelemetry/sdk-trace-node")))

@@ -6,7 +6,6 @@
  */
 import * as OtelMetrics from "@effect/opentelemetry/OtelMetrics"
 import { Resource } from "@effect/opentelemetry/Resource"
-import type { ChannelCredentials, Metadata } from "@grpc/grpc-js"
 import type { Attributes } from "@opentelemetry/api"
 import { ExportResultCode } from "@opentelemetry/core"
 import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc"
@@ -20,6 +19,7 @@ import {
   type ScopeMetrics
 } from "@opentelemetry/sdk-metrics"
 import * as Effect from "effect/Effect"
+import type { GrpcConnection } from "./grpcConnection.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
 /** The attributes that exporters of Effect metrics read a metric's unit from; they tell nothing of a measurement. */
@@ -67,20 +67,17 @@ const correct = (producer: MetricProducer): MetricProducer => ({
  *
  * @internal
  */
-export const makeGrpcExporter = (config: {
-  readonly url: string
-  readonly metadata: Metadata
-  readonly credentials: ChannelCredentials
-  readonly timeoutMillis: number | undefined
-  readonly compression: "none" | "gzip" | undefined
-}, onFailure: (error: unknown) => void): PushMetricExporter => {
+export const makeGrpcExporter = (
+  connection: GrpcConnection,
+  onFailure: (error: unknown) => void
+): PushMetricExporter => {
   const exporter = new OTLPMetricExporter({
-    url: config.url,
-    metadata: config.metadata,
-    credentials: config.credentials,
-    timeoutMillis: config.timeoutMillis ?? DEFAULT_TIMEOUT,
+    url: connection.url,
+    metadata: connection.metadata,
+    credentials: connection.credentials,
+    timeoutMillis: connection.timeoutMillis ?? DEFAULT_TIMEOUT,
     // The enum's value: the package that holds the enum is not one of ours.
-    compression: (config.compression ?? "none") as never
+    compression: (connection.compression ?? "none") as never
   })
   let isFailing = false
   const exportMetrics = exporter.export.bind(exporter)

@@ -9,10 +9,10 @@
  */
 import * as Grpc from "@grpc/grpc-js"
 import { ExportResultCode } from "@opentelemetry/core"
-import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base"
 import { serializeSpans } from "./otlpDoubles.ts"
-import type { PartialSuccess, SpanExportResult } from "./spanQueue.ts"
+import { readPartialSuccess } from "./otlpResponse.ts"
+import type { SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
 const METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -103,14 +103,5 @@ export class OtlpGrpcExporter implements SpanExporter {
     this.client?.close()
     this.client = undefined
     this.deadlines = 0
-  }
-}
-
-/** The request has succeeded: an answer that makes no sense is worth a warning at most. @internal */
-export const readPartialSuccess = (response: Uint8Array): PartialSuccess | undefined => {
-  try {
-    return ProtobufTraceSerializer.deserializeResponse(response).partialSuccess
-  } catch {
-    return { errorMessage: "its answer is not a valid ExportTraceServiceResponse" }
   }
 }

@@ -7,16 +7,20 @@
  */
 import { ExportResultCode } from "@opentelemetry/core"
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base"
-import * as Http from "node:http"
-import * as Https from "node:https"
+import type * as Http from "node:http"
+import type * as Https from "node:https"
 import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import { describe } from "./exportFailure.ts"
-import type { Certificates } from "./otlpCredentials.ts"
+import type { Certificates } from "./otlpCertificates.ts"
 import { serializeSpans } from "./otlpDoubles.ts"
-import { readPartialSuccess } from "./otlpGrpcExporter.ts"
+import { readPartialSuccess } from "./otlpResponse.ts"
 import type { SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
+
+// An `import` would read every export, and one of them is a getter that loads all of `fetch`.
+const http = process.getBuiltinModule("node:http")
+const https = process.getBuiltinModule("node:https")
 
 const DEFAULT_TIMEOUT = 10_000
 
@@ -45,10 +49,10 @@ export class OtlpHttpExporter implements SpanExporter {
   constructor(config: OtlpHttpExporterConfig) {
     this.config = config
     const isSecure = /^https:/i.test(config.url)
-    this.transport = isSecure ? Https : Http
+    this.transport = isSecure ? https : http
     this.agent = isSecure
-      ? new Https.Agent({ keepAlive: true, ...config.certificates })
-      : new Http.Agent({ keepAlive: true })
+      ? new https.Agent({ keepAlive: true, ...config.certificates })
+      : new http.Agent({ keepAlive: true })
   }
 
   export(spans: Array<ReadableSpan>, callback: (result: SpanExportResult) => void): void {

@@ -5,7 +5,6 @@
  *
  * @internal
  */
-import { Metadata } from "@grpc/grpc-js"
 import * as Otel from "@opentelemetry/api"
 import { ExportResultCode } from "@opentelemetry/core"
 import {
@@ -43,9 +42,7 @@ import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
 import { type OtelEnv, type OtlpEnv, withoutUser } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
-import { makeCredentials, readCertificates } from "./otlpCredentials.ts"
-import { OtlpGrpcExporter } from "./otlpGrpcExporter.ts"
-import { OtlpHttpExporter } from "./otlpHttpExporter.ts"
+import { readCertificates } from "./otlpCertificates.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
 import { SpanStart } from "./spanStart.ts"
@@ -174,12 +171,6 @@ const headersOf = (settings: SdkSettings, env: OtlpEnv): Record<string, string> 
   ...settings.headers
 })
 
-const metadataOf = (headers: Record<string, string>): Metadata => {
-  const metadata = new Metadata()
-  for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
-  return metadata
-}
-
 /** Collectors and proxies may quote a credential that they refuse, whole or in part: no message of ours repeats it. */
 const hideHeaders = (settings: SdkSettings): (message: string) => string => {
   const { metrics, traces } = settings.env
@@ -206,24 +197,29 @@ interface Target {
   readonly exporter: SpanExporter
 }
 
-const makeGrpcTarget = (settings: SdkSettings): Target => {
+/** A package that the settings ask for could not be loaded. @internal */
+export class NotLoaded extends Data.TaggedError("NotLoaded")<{ readonly cause: unknown }> {}
+
+/** Loads an exporter where it is the one that is asked for: with what it needs it is up to half of the start. */
+const loadExporter = <A>(load: () => Promise<A>): Effect.Effect<A, NotLoaded> =>
+  Effect.tryPromise({ try: load, catch: (cause) => new NotLoaded({ cause }) })
+
+const makeGrpcTarget = Effect.fnUntraced(function*(settings: SdkSettings) {
   const endpoint = grpcEndpoint(settings)
   const { report, env: { traces } } = settings
   diagnoseEndpoint(endpoint, "gRPC", traces, report)
-  const exporter = new OtlpGrpcExporter({
-    url: endpoint,
-    metadata: metadataOf(headersOf(settings, traces)),
-    credentials: makeCredentials(endpoint, traces, report),
-    timeoutMillis: traces.timeout,
-    compression: traces.compression
-  })
+  const [{ OtlpGrpcExporter }, { makeGrpcConnection }] = yield* loadExporter(() =>
+    Promise.all([import("./otlpGrpcExporter.ts"), import("./grpcConnection.ts")])
+  )
+  const exporter = new OtlpGrpcExporter(makeGrpcConnection(endpoint, headersOf(settings, traces), traces, report))
   return { endpoint, exporter }
-}
+})
 
-const makeHttpTarget = (settings: SdkSettings): Target => {
+const makeHttpTarget = Effect.fnUntraced(function*(settings: SdkSettings) {
   const endpoint = httpEndpoint(settings)
   const { report, env: { traces } } = settings
   diagnoseEndpoint(endpoint, "HTTP", traces, report)
+  const { OtlpHttpExporter } = yield* loadExporter(() => import("./otlpHttpExporter.ts"))
   const exporter = new OtlpHttpExporter({
     url: endpoint.includes("://") ? endpoint : `https://${endpoint}`,
     headers: headersOf(settings, traces),
@@ -232,9 +228,9 @@ const makeHttpTarget = (settings: SdkSettings): Target => {
     compression: traces.compression
   })
   return { endpoint, exporter }
-}
+})
 
-const makeTarget = (settings: SdkSettings): Target =>
+const makeTarget = (settings: SdkSettings): Effect.Effect<Target, NotLoaded> =>
   settings.env.traces.protocol === "http/protobuf" ? makeHttpTarget(settings) : makeGrpcTarget(settings)
 
 const makeQueue = (settings: SdkSettings, exporter: SpanExporter): SpanQueue =>
@@ -382,7 +378,7 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
     }
     let spanExporter = exporter
     if (spanExporter === "otlp") {
-      const target = makeTarget(settings)
+      const target = yield* makeTarget(settings)
       trial = verify(target, settings)
       spanExporter = target.exporter
     }
@@ -427,30 +423,28 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
     // Of an endpoint that is the spans' as well, all has been said.
     diagnoseEndpoint(endpoint, "gRPC", env, report)
   }
-  const metrics = yield* Effect.tryPromise(() => import("./metrics.ts")).pipe(
-    Effect.flatMap((module) =>
-      module.makeMetrics({
-        resource: makeResource(settings),
-        exporter: module.makeGrpcExporter({
-          url: endpoint,
-          metadata: metadataOf(headersOf(settings, env)),
-          credentials: makeCredentials(endpoint, env, report),
-          timeoutMillis: env.timeout,
-          compression: env.compression
-        }, (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)),
-        exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
-        exportTimeout: env.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
-      })
-    ),
-    Effect.catchCause((cause) =>
-      Effect.sync(() =>
-        settings.report(
-          `Metrics are off: they could not be set up (${describe(Cause.squash(cause))}). They need ` +
-            "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/exporter-metrics-otlp-grpc@0.223.0"
+  const metrics = yield* Effect.tryPromise(() => Promise.all([import("./metrics.ts"), import("./grpcConnection.ts")]))
+    .pipe(
+      Effect.flatMap(([module, { makeGrpcConnection }]) =>
+        module.makeMetrics({
+          resource: makeResource(settings),
+          exporter: module.makeGrpcExporter(
+            makeGrpcConnection(endpoint, headersOf(settings, env), env, report),
+            (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)
+          ),
+          exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
+          exportTimeout: env.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
+        })
+      ),
+      Effect.catchCause((cause) =>
+        Effect.sync(() =>
+          settings.report(
+            `Metrics are off: they could not be set up (${describe(Cause.squash(cause))}). They need ` +
+              "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/exporter-metrics-otlp-grpc@0.223.0"
+          )
         )
       )
     )
-  )
   return metrics
 })
 
@@ -488,7 +482,7 @@ const flushOf = (provider: Otel.TracerProvider): Promise<unknown> => {
  *
  * @internal
  */
-export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, never, Scope.Scope> =>
+export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, NotLoaded, Scope.Scope> =>
   Effect.gen(function*() {
     const hide = hideHeaders(options)
     const settings: SdkSettings = { ...options, report: (message) => options.report(hide(message)) }

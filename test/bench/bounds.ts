@@ -17,7 +17,13 @@ export interface Bound {
    * A bound in absolute numbers is of a quiet machine, and for the reader. What
    * CI looks at is `ratio`, the same relative to what the other took there.
    */
-  readonly over?: { readonly bound: number; readonly aim: number; readonly unit: "ns" | "ms" }
+  readonly over?: {
+    readonly bound: number
+    readonly aim: number
+    readonly unit: "ns" | "ms"
+    /** Whether the candidate's numbers are of the difference already. */
+    readonly isMeasured?: boolean
+  }
 }
 
 const BY_HAND = "OpenTelemetry SDK, by hand"
@@ -112,10 +118,10 @@ export const bounds: ReadonlyArray<Bound> = [
   {
     question: "startup",
     title: "loading the package's root, over loading `effect`",
-    candidate: "effect and loom-tracing",
+    candidate: OURS,
     against: "effect",
     cases: ["load"],
-    over: { bound: 15, aim: 5, unit: "ms" },
+    over: { bound: 15, aim: 5, unit: "ms", isMeasured: true },
     ratio: 1.1,
     aim: 1.03
   },
@@ -168,14 +174,16 @@ export const judge = (bound: Bound, measurements: ReadonlyArray<Measurement>): V
       measurements.find((measurement) => measurement.candidate === candidate && measurement.case === name)!
     return { ours: of(bound.candidate), other: of(bound.against) }
   })
-  const measured = Math.exp(mean(pairs.map(({ other, ours }) => Math.log(ratio(ours, other)))))
+  const isMeasured = bound.over?.isMeasured === true
+  const measured = Math.exp(mean(pairs.map(({ other, ours }) => Math.log(ratio(ours, other))))) + (isMeasured ? 1 : 0)
   const out = excess(bound, measured)
-  return {
-    bound,
-    ratio: measured,
-    over: bound.over === undefined
-      ? undefined
-      : mean(pairs.map(({ other, ours }) => median(ours.rounds) - median(other.rounds))),
-    state: out <= 1 ? "ok" : out <= TOLERANCE ? "out" : "BROKEN"
-  }
+  const over = bound.over === undefined
+    ? undefined
+    : mean(
+      pairs.map(({ other, ours }) =>
+        median(ours.rounds.map((value, round) => isMeasured ? value : value - other.rounds[round]))
+      )
+    )
+  const isOver = over !== undefined && over > bound.over!.bound
+  return { bound, ratio: measured, over, state: out > TOLERANCE ? "BROKEN" : out > 1 || isOver ? "out" : "ok" }
 }

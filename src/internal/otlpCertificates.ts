@@ -1,4 +1,3 @@
-import { type ChannelCredentials, credentials } from "@grpc/grpc-js"
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
 import type { OtlpEnv } from "./otelEnv.ts"
@@ -59,23 +58,4 @@ export const readCertificates = (env: OtlpEnv, report: (message: string) => void
     return { ca, key: undefined, cert: undefined }
   }
   return { ca, key, cert }
-}
-
-/**
- * How the gRPC connection to the collector is secured (OTLP exporter
- * specification, "Configuration Options"): the scheme of the endpoint decides,
- * and where it has none, `INSECURE`.
- *
- * @internal
- */
-export const makeCredentials = (
-  endpoint: string,
-  env: OtlpEnv,
-  report: (message: string) => void
-): ChannelCredentials => {
-  const scheme = endpoint.slice(0, endpoint.indexOf("://") + 1).toLowerCase()
-  const isPlain = scheme === "http:" || (scheme !== "https:" && env.insecure === true)
-  if (isPlain) return credentials.createInsecure()
-  const { ca = null, cert = null, key = null } = readCertificates(env, report)
-  return credentials.createSsl(ca, key, cert)
 }
