@@ -20,9 +20,10 @@ import * as Tracer from "effect/Tracer"
 import { Propagators } from "./Carrier.ts"
 import { GenAiMetrics } from "./GenAiMetrics.ts"
 import { GenAiSettings, mergeSettings } from "./GenAiSettings.ts"
-import { captureModes, isHeader, type OtelEnv, parseEndpoint, readOtelEnv, withoutUser } from "./internal/otelEnv.ts"
+import { captureModes, isHeader, type OtelEnv, parseEndpoint, readOtelEnv } from "./internal/otelEnv.ts"
 import type { SdkSettings } from "./internal/sdk.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
+import { withoutUser } from "./internal/withoutUser.ts"
 import { noopContext, Tracing } from "./Tracing.ts"
 
 // =============================================================================

@@ -9,6 +9,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { withoutUser } from "./withoutUser.ts"
 
 /** How the value of a variable is understood: `None` means that it is wrong. */
 interface Format<A> {
@@ -73,10 +74,6 @@ export const parseEndpoint = (raw: string): Option.Option<URL> => {
   }
   return Option.fromNullOr(URL.parse(hasScheme ? raw : `https://${raw}`))
 }
-
-/** An address for a log: without the credentials that it may hold. */
-export const withoutUser = (endpoint: string): string =>
-  endpoint.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1<redacted>@")
 
 const endpoint: Format<string> = {
   expected: "a URL such as http://localhost:4317",

@@ -74,11 +74,12 @@ await bundle.write({
   chunkFileNames: "internal/[name].js",
   minifyInternalExports: false,
   codeSplitting: {
-    // Each with all that it imports. The version belongs to the core as well: Rolldown keeps a file of which a constant
-    // is used, and what that file would load when it is needed.
+    // Each with all that it imports. A file that is loaded later must not need the one that loads it: a bundler would
+    // take them for used because of one another, and both are left out where nobody asks for them.
     groups: [
-      { name: "core", test: /[\\/]src[\\/](?:Carrier|GenAi|internal[\\/]version)\.ts$/, priority: 1 },
-      { name: "root", test: /[\\/]src[\\/]index\.ts$/ }
+      { name: "core", test: /[\\/]src[\\/](?:Carrier|GenAi|internal[\\/](?:version|withoutUser))\.ts$/, priority: 2 },
+      { name: "root", test: /[\\/]src[\\/]index\.ts$/, priority: 1 },
+      { name: "exportFailure", test: /[\\/]internal[\\/](?:exportFailure|otlpCertificates)\.ts$/ }
     ]
   }
 })
