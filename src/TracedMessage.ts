@@ -150,10 +150,9 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             if (Option.isNone(message.traceContext)) return Effect.succeed(encoded)
             const headers = formatTraceHeaders(message.traceContext.value)
             return Effect.succeed(
-              Object.keys(headers).length === 0 ? encoded : {
-                ...encoded,
-                [TRACE_CONTEXT_KEY]: headers
-              }
+              headers.traceparent === undefined && headers.baggage === undefined
+                ? encoded
+                : { ...encoded, [TRACE_CONTEXT_KEY]: headers }
             )
           })
         )
