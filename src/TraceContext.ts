@@ -246,12 +246,6 @@ const isCanonical = (header: string): boolean =>
   isIdentifier(header, 36, 52) && header.charCodeAt(52) === DASH &&
   isIn(HEX, header.charCodeAt(53)) && isIn(HEX, header.charCodeAt(54))
 
-/** The flags that are defined, by the last digit of a header. */
-const FLAGS = Uint8Array.from(
-  { length: 128 },
-  (_, code) => isIn(HEX, code) ? parseInt(String.fromCharCode(code), 16) & DEFINED_FLAGS : 0
-)
-
 /**
  * Reads a `traceparent` header (Trace Context Level 2, §3.2).
  *
@@ -279,7 +273,7 @@ export const parseTraceparent = (header: string): Traceparent | undefined => {
     return {
       traceId: header.slice(3, 35),
       spanId: header.slice(36, 52),
-      traceFlags: FLAGS[header.charCodeAt(54)]
+      traceFlags: HEX_VALUES[header.charCodeAt(54)] & DEFINED_FLAGS
     }
   }
   if (header.length > TRACEPARENT_MAX_INPUT) return undefined

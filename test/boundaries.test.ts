@@ -68,6 +68,46 @@ describe("the package's root", () => {
       assert.deepStrictEqual(lines.slice(1), ["enabled false", `sent {"id":1}`, "answer 42"])
     }))
 
+  it.effect("has nothing to release where an exporter is missing: metrics do not go on without the layer", () =>
+    Effect.gen(function*() {
+      const { code, stdout } = yield* run(
+        `import { Effect } from "effect"
+         import { makeTracingLive } from ${JSON.stringify(root)}
+         await Effect.runPromise(Effect.provide(Effect.void, makeTracingLive({ metrics: true })))`,
+        `registerHooks({ resolve(name, context, next) {
+           if (name === "@opentelemetry/otlp-transformer" && context.parentURL.includes("/src/internal/")) throw new Error(name)
+           return next(name, context)
+         } })
+         const { setInterval } = globalThis
+         globalThis.setInterval = (task, millis, ...rest) => {
+           console.log("a timer of", millis)
+           return setInterval(task, millis, ...rest)
+         }`,
+        { OTEL_METRIC_EXPORT_INTERVAL: "54321" }
+      )
+      assert.strictEqual(code, 0, stdout)
+      assert.match(stdout, /Tracing is off: the OpenTelemetry SDK could not be loaded/)
+      assert.notInclude(stdout, "a timer of 54321")
+    }))
+
+  it.effect("says what is missing for metrics alone, and traces", () =>
+    Effect.gen(function*() {
+      const { code, stdout } = yield* run(
+        `import { Effect } from "effect"
+         import { makeTracingLive, Tracing } from ${JSON.stringify(root)}
+         const enabled = Effect.map(Tracing, (tracing) => console.log("enabled", tracing.enabled))
+         await Effect.runPromise(Effect.provide(enabled, makeTracingLive({ metrics: true })))`,
+        `registerHooks({ resolve(name, context, next) {
+           if (name.startsWith("@grpc/")) throw new Error("Cannot find package '" + name + "'")
+           return next(name, context)
+         } })`,
+        { OTEL_TRACES_EXPORTER: "none" }
+      )
+      assert.strictEqual(code, 0, stdout)
+      assert.match(stdout, /Metrics are off: .*Cannot find package '@grpc\/grpc-js'.* They need @grpc\/grpc-js@1/)
+      assert.include(stdout, "enabled true")
+    }))
+
   it.effect.each(
     [
       ["OTLP over gRPC", { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" }, ["@grpc/grpc-js", "otlp-transformer"]],

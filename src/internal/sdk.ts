@@ -42,7 +42,6 @@ import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
 import type { OtelEnv, OtlpEnv } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
-import { readCertificates } from "./otlpCertificates.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
 import { SpanStart } from "./spanStart.ts"
@@ -201,38 +200,43 @@ interface Target {
 /** A package that the settings ask for could not be loaded. @internal */
 export class NotLoaded extends Data.TaggedError("NotLoaded")<{ readonly cause: unknown }> {}
 
-/** Loads an exporter where it is the one that is asked for: with what it needs it is up to half of the start. */
-const loadExporter = <A>(load: () => Promise<A>): Effect.Effect<A, NotLoaded> =>
-  Effect.tryPromise({ try: load, catch: (cause) => new NotLoaded({ cause }) })
+/** Loads modules where the settings ask for them: an exporter with what it needs is a fifth of the start. */
+const load = <A>(modules: () => Promise<A>): Effect.Effect<A, NotLoaded> =>
+  Effect.tryPromise({ try: modules, catch: (cause) => new NotLoaded({ cause }) })
 
-const makeGrpcTarget = Effect.fnUntraced(function*(settings: SdkSettings) {
-  const endpoint = grpcEndpoint(settings)
-  const { report, env: { traces } } = settings
-  diagnoseEndpoint(endpoint, "gRPC", traces, report)
-  const [{ OtlpGrpcExporter }, { makeGrpcConnection }] = yield* loadExporter(() =>
-    Promise.all([import("./otlpGrpcExporter.ts"), import("./grpcConnection.ts")])
+const loadGrpcTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotLoaded> =>
+  Effect.map(
+    load(() => Promise.all([import("./otlpGrpcExporter.ts"), import("./grpcConnection.ts")])),
+    ([{ OtlpGrpcExporter }, { makeGrpcConnection }]) => () => {
+      const endpoint = grpcEndpoint(settings)
+      const { report, env: { traces } } = settings
+      diagnoseEndpoint(endpoint, "gRPC", traces, report)
+      const connection = makeGrpcConnection(endpoint, headersOf(settings, traces), traces, report)
+      return { endpoint, exporter: new OtlpGrpcExporter(connection) }
+    }
   )
-  const exporter = new OtlpGrpcExporter(makeGrpcConnection(endpoint, headersOf(settings, traces), traces, report))
-  return { endpoint, exporter }
-})
 
-const makeHttpTarget = Effect.fnUntraced(function*(settings: SdkSettings) {
-  const endpoint = httpEndpoint(settings)
-  const { report, env: { traces } } = settings
-  diagnoseEndpoint(endpoint, "HTTP", traces, report)
-  const { OtlpHttpExporter } = yield* loadExporter(() => import("./otlpHttpExporter.ts"))
-  const exporter = new OtlpHttpExporter({
-    url: endpoint.includes("://") ? endpoint : `https://${endpoint}`,
-    headers: headersOf(settings, traces),
-    certificates: readCertificates(traces, report),
-    timeoutMillis: traces.timeout,
-    compression: traces.compression
-  })
-  return { endpoint, exporter }
-})
+const loadHttpTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotLoaded> =>
+  Effect.map(
+    load(() => Promise.all([import("./otlpHttpExporter.ts"), import("./otlpCertificates.ts")])),
+    ([{ OtlpHttpExporter }, { readCertificates }]) => () => {
+      const endpoint = httpEndpoint(settings)
+      const { report, env: { traces } } = settings
+      diagnoseEndpoint(endpoint, "HTTP", traces, report)
+      const exporter = new OtlpHttpExporter({
+        url: endpoint.includes("://") ? endpoint : `https://${endpoint}`,
+        headers: headersOf(settings, traces),
+        certificates: readCertificates(traces, report),
+        timeoutMillis: traces.timeout,
+        compression: traces.compression
+      })
+      return { endpoint, exporter }
+    }
+  )
 
-const makeTarget = (settings: SdkSettings): Effect.Effect<Target, NotLoaded> =>
-  settings.env.traces.protocol === "http/protobuf" ? makeHttpTarget(settings) : makeGrpcTarget(settings)
+/** How to make the target. Apart from the making: what is loaded need not be released. */
+const loadTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotLoaded> =>
+  settings.env.traces.protocol === "http/protobuf" ? loadHttpTarget(settings) : loadGrpcTarget(settings)
 
 const makeQueue = (settings: SdkSettings, exporter: SpanExporter): SpanQueue =>
   new SpanQueue({
@@ -362,7 +366,7 @@ const setLogLevel = (settings: SdkSettings): Effect.Effect<void, never, Scope.Sc
 }
 
 /** The pieces behind a provider of our own. */
-const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
+const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarget: (() => Target) | undefined) {
   const queues: Array<SpanQueue> = []
   const processors: Array<SpanProcessor> = []
   let trial: Effect.Effect<void, Unreachable> = Effect.void
@@ -379,7 +383,7 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
     }
     let spanExporter = exporter
     if (spanExporter === "otlp") {
-      const target = yield* makeTarget(settings)
+      const target = makeTarget!()
       trial = verify(target, settings)
       spanExporter = target.exporter
     }
@@ -410,6 +414,12 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings) {
 const DEFAULT_METRIC_INTERVAL = 60_000
 const DEFAULT_METRIC_TIMEOUT = 30_000
 
+/** What a package says that could not be loaded is more than that it could not be loaded. */
+const problemOf = (cause: Cause.Cause<NotLoaded>): unknown => {
+  const error = Cause.squash(cause)
+  return error instanceof NotLoaded ? error.cause : error
+}
+
 /** Exports the metrics of the program, released with the scope. Their packages are loaded only for that. */
 const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
   if (!settings.metrics) return undefined
@@ -424,28 +434,27 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
     // Of an endpoint that is the spans' as well, all has been said.
     diagnoseEndpoint(endpoint, "gRPC", env, report)
   }
-  const metrics = yield* Effect.tryPromise(() => Promise.all([import("./metrics.ts"), import("./grpcConnection.ts")]))
-    .pipe(
-      Effect.flatMap(([module, { makeGrpcConnection }]) =>
-        module.makeMetrics({
-          resource: makeResource(settings),
-          exporter: module.makeGrpcExporter(
-            makeGrpcConnection(endpoint, headersOf(settings, env), env, report),
-            (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)
-          ),
-          exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
-          exportTimeout: env.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
-        })
-      ),
-      Effect.catchCause((cause) =>
-        Effect.sync(() =>
-          settings.report(
-            `Metrics are off: they could not be set up (${describe(Cause.squash(cause))}). They need ` +
-              "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/exporter-metrics-otlp-grpc@0.223.0"
-          )
+  const metrics = yield* load(() => Promise.all([import("./metrics.ts"), import("./grpcConnection.ts")])).pipe(
+    Effect.flatMap(([module, { makeGrpcConnection }]) =>
+      module.makeMetrics({
+        resource: makeResource(settings),
+        exporter: module.makeGrpcExporter(
+          makeGrpcConnection(endpoint, headersOf(settings, env), env, report),
+          (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)
+        ),
+        exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
+        exportTimeout: env.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
+      })
+    ),
+    Effect.catchCause((cause) =>
+      Effect.sync(() =>
+        settings.report(
+          `Metrics are off: they could not be set up (${describe(problemOf(cause))}). They need @grpc/grpc-js@1, ` +
+            "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/exporter-metrics-otlp-grpc@0.223.0"
         )
       )
     )
+  )
   return metrics
 })
 
@@ -493,8 +502,10 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, NotLoaded, Sco
       settings.report(`The OpenTelemetry SDK installed is ${version}; this package is made for 2.x`)
     }
 
+    const isExporting = settings.provider === undefined && settings.exporters.includes("otlp")
+    const makeTarget = isExporting ? yield* loadTarget(settings) : undefined
     const metrics = yield* makeOtlpMetrics(settings)
-    const own = settings.provider === undefined ? yield* makeProvider(settings) : undefined
+    const own = settings.provider === undefined ? yield* makeProvider(settings, makeTarget) : undefined
     const { shutdownTimeout } = settings
     yield* Effect.addFinalizer(() =>
       within(shutdownTimeout, () => settle([() => own?.shutdown(), () => metrics?.shutdown()]))

@@ -89,6 +89,9 @@ const ours: Candidate["load"] = async () => {
   const url = pathToFileURL(index)
   return {
     load: program(`await import("effect")
+await import("${url}")
+done()`),
+    root: program(`await import("effect")
 await ready()
 await import("${url}")
 done()`),
@@ -125,14 +128,15 @@ export const question: Question = {
   title: "A program before its first span",
   cases: [
     { name: "load", unit: "ms", times: 1 },
+    { name: "root", unit: "ms", times: 1 },
     { name: "first span", unit: "ms", times: 1 },
     { name: "bundle", unit: "bytes", times: 1 }
   ],
   candidates: [
     { name: "effect", note: "`import \"effect\"`, a program of one effect", load: effect },
     {
-      name: "loom-tracing",
-      note: "the package's root where `effect` is loaded; both, `TracingLive` and `withLlmSpan`",
+      name: "effect and loom-tracing",
+      note: "the same and the package's root, which is also measured by itself; `withLlmSpan`, `TracingLive`",
       load: ours
     },
     {

@@ -2,11 +2,11 @@
  * Builds the JavaScript of the package in the current directory, from `src` into `dist` or the folder of `--out`.
  *
  * Node takes longer to find and open fifty files than to run what is in them, so what the root needs comes in two:
- * one with all that a traced call or message does, and one with the rest, which a bundler can leave out as a whole.
+ * one with what a carrier and a model's call need, and one with the rest, which a bundler can leave out as a whole.
  * In both it can leave out any value that nobody uses, because the calls that make them are marked as pure.
  */
 import { readdirSync, readFileSync, rmSync } from "node:fs"
-import { join, parse } from "node:path"
+import { isAbsolute, parse, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { type Plugin, rolldown, RolldownMagicString } from "rolldown"
 import { type ESTree, parseSync, Visitor } from "rolldown/utils"
@@ -36,8 +36,11 @@ const callsOnLoad = (program: ESTree.Program): ReadonlyArray<number> => {
     "FunctionExpression:exit": leaveFunction,
     ArrowFunctionExpression: enterFunction,
     "ArrowFunctionExpression:exit": leaveFunction,
+    // What a class does for its objects is no part of loading it, and what it does in a static block has no value.
     PropertyDefinition: enterFunction,
     "PropertyDefinition:exit": leaveFunction,
+    StaticBlock: enterFunction,
+    "StaticBlock:exit": leaveFunction,
     CallExpression: onCall,
     NewExpression: onCall
   }).visit(program)
@@ -53,7 +56,8 @@ const markPure: Plugin = {
       for (const position of callsOnLoad(parseSync(id, code).program)) {
         marked.appendLeft(position, "/* @__PURE__ */ ")
       }
-      return { code: marked, map: null }
+      const map = marked.generateMap({ hires: "boundary", source: id })
+      return { code: marked.toString(), map: map.toString() }
     }
   }
 }
@@ -61,16 +65,26 @@ const markPure: Plugin = {
 rmSync(values.out, { recursive: true, force: true })
 const { dependencies, optionalDependencies, peerDependencies } = JSON.parse(readFileSync("package.json", "utf8"))
 const packages = Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })
+
+/** Whether a module is another package's, which its users install. */
+const isExternal = (id: string): boolean => {
+  if (isAbsolute(id) || id.startsWith(".") || id.startsWith("node:")) return false
+  if (packages.some((name) => id === name || id.startsWith(`${name}/`))) return true
+  throw new Error(`src imports ${id}, which is none of the packages that package.json says users have`)
+}
+
 const modules = readdirSync("src").filter((file) => file.endsWith(".ts"))
 const bundle = await rolldown({
-  input: Object.fromEntries(modules.map((file) => [parse(file).name, join("src", file)])),
+  input: Object.fromEntries(modules.map((file) => [parse(file).name, resolve("src", file)])),
   platform: "node",
-  external: (id) => packages.some((name) => id === name || id.startsWith(`${name}/`)),
+  external: isExternal,
   plugins: [markPure]
 })
 await bundle.write({
   dir: values.out,
   sourcemap: true,
+  // The package holds them.
+  sourcemapExcludeSources: true,
   chunkFileNames: "internal/[name].js",
   minifyInternalExports: false,
   codeSplitting: {
@@ -79,7 +93,7 @@ await bundle.write({
     groups: [
       { name: "core", test: /[\\/]src[\\/](?:Carrier|GenAi|internal[\\/](?:version|withoutUser))\.ts$/, priority: 2 },
       { name: "root", test: /[\\/]src[\\/]index\.ts$/, priority: 1 },
-      { name: "exportFailure", test: /[\\/]internal[\\/](?:exportFailure|otlpCertificates)\.ts$/ }
+      { name: "exportFailure", test: /[\\/]internal[\\/]exportFailure\.ts$/ }
     ]
   }
 })
