@@ -70,7 +70,9 @@ const answer = async (name: string): Promise<Result> => {
     question.candidates.filter((candidate) =>
       values.short ? isAsked(candidate.name) : hasPeers || candidate.isPeer !== true
     ),
-    question.cases.filter((column) => !values.short || ofQuestion.some(({ cases }) => cases.includes(column.name))),
+    question.cases.filter(({ name }) =>
+      !values.short || ofQuestion.some(({ cases, over }) => cases.includes(name) || over?.case === name)
+    ),
     effort
   )
   return { name, question, measurements, verdicts: ofQuestion.map((bound) => judge(bound, measurements)) }
