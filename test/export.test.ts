@@ -250,10 +250,10 @@ describe.concurrent("a collector that answers", () => {
       const { layer, logs } = live({ endpoint: receiver.url, shutdownTimeout: "20 seconds" }, {
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE: "100"
       })
-      const tracing = yield* Effect.andThen(end(800), Tracing).pipe(Effect.provide(layer))
-      assert.deepStrictEqual(yield* tracing.exportStats, { ended: 800, exported: 800, dropped: 0, queued: 0 })
-      assert.deepStrictEqual([receiver.requests.length, receiver.spans.length, distinct(receiver)], [8, 800, 800])
-      assert.strictEqual(most, 4)
+      const tracing = yield* Effect.andThen(end(1600), Tracing).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(yield* tracing.exportStats, { ended: 1600, exported: 1600, dropped: 0, queued: 0 })
+      assert.deepStrictEqual([receiver.requests.length, receiver.spans.length, distinct(receiver)], [16, 1600, 1600])
+      assert.strictEqual(most, 8)
       assert.deepStrictEqual(logs, [])
     }))
 })

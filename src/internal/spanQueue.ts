@@ -49,9 +49,9 @@ export interface PartialSuccess {
 
 /**
  * Requests in flight at most. One alone sends 512 spans per round trip, too few where a collector is distant or slow;
- * beyond four the process's own serialization is what limits.
+ * beyond eight the process's own serialization is what limits.
  */
-const MAX_IN_FLIGHT = 4
+const MAX_IN_FLIGHT = 8
 
 const INITIAL_BACKOFF = 1000
 const BACKOFF_FACTOR = 1.5
@@ -300,7 +300,7 @@ export class SpanQueue implements SpanProcessor {
       leaveFlushes(batch)
       this.next()
     }
-    const { exporter, exportTimeout } = this.options
+    const { exportTimeout } = this.options
     batch.timer = setTimeout(
       () =>
         end({
@@ -309,19 +309,22 @@ export class SpanQueue implements SpanProcessor {
         }),
       timerDelay(exportTimeout)
     ).unref()
+    // A second attempt does not wait: a resource that is never detected must not hold up its spans for ever.
+    const detecting = number === 1 ? detectingResources(batch.spans) : undefined
+    if (detecting === undefined) this.send(batch, end)
+    else detecting.then(() => isCurrent() && this.send(batch, end))
+  }
+
+  /** Not a part of what `end` closes over: an exporter may hold on to that long after it has called it. */
+  private send(batch: Batch, end: (result: unknown) => void): void {
+    const { exporter } = this.options
     // The exporter gets a copy: a batch that is sent twice must not depend on what it did to the first.
     const spans = batch.spans.slice(batch.start) as Array<ReadableSpan>
-    const send = () => {
-      try {
-        context.with(EXPORT_CONTEXT, () => exporter.export(spans, end))
-      } catch (error) {
-        end({ code: ExportResultCode.FAILED, error })
-      }
+    try {
+      context.with(EXPORT_CONTEXT, () => exporter.export(spans, end))
+    } catch (error) {
+      end({ code: ExportResultCode.FAILED, error })
     }
-    // A second attempt does not wait: a resource that is never detected must not hold up its spans for ever.
-    const detecting = number === 1 ? detectingResources(spans) : undefined
-    if (detecting === undefined) send()
-    else detecting.then(() => isCurrent() && send())
   }
 
   /** After an attempt: goes on, or ends the shutdown when nothing is left. */
@@ -375,18 +378,18 @@ export class SpanQueue implements SpanProcessor {
   }
 
   private split(batch: Batch): void {
-    batch.done = true
     const middle = (batch.start + batch.spans.length) >> 1
     for (const half of [sliceBatch(batch, middle), sliceBatch(batch, batch.start, middle)]) {
       for (const flush of batch.flushes ?? []) joinFlush(half, flush)
       this.due.unshift(half)
     }
+    retire(batch)
   }
 
   /** Takes the batch out of the numbers of the queue; returns how many spans it had. */
   private release(batch: Batch): number {
     const count = batch.spans.length - batch.start
-    batch.done = true
+    retire(batch)
     this.queued -= count
     this.bytes -= batch.bytes
     return count
@@ -517,8 +520,8 @@ export class SpanQueue implements SpanProcessor {
 // -- batches ---------------------------------------------------------------------------------------------------------
 
 interface Batch {
-  /** Those before `start` were dropped. */
-  readonly spans: Array<ReadableSpan | undefined>
+  /** Those before `start` were dropped. None when the batch is done: the request's own callback may live on for long. */
+  spans: Array<ReadableSpan | undefined>
   readonly sizes: Array<number>
   start: number
   bytes: number
@@ -544,6 +547,11 @@ const makeBatch = (spans: Batch["spans"], sizes: Batch["sizes"], bytes: number):
   flushes: undefined,
   next: undefined
 })
+
+const retire = (batch: Batch): void => {
+  batch.done = true
+  batch.spans = []
+}
 
 const sliceBatch = (batch: Batch, start: number, end?: number): Batch => {
   const sizes = batch.sizes.slice(start, end)
@@ -690,9 +698,9 @@ const isSuccess = (result: unknown): result is SpanExportResult =>
 const toCount = (value: unknown): number => Predicate.isNumber(value) && value > 0 ? Math.floor(value) : 0
 
 /** Waits for the resource attributes that are still being detected, if any. */
-const detectingResources = (spans: ReadonlyArray<ReadableSpan>): Promise<unknown> | undefined => {
+const detectingResources = (spans: Batch["spans"]): Promise<unknown> | undefined => {
   const pending = new Set<ReadableSpan["resource"]>()
-  for (const { resource } of spans) if (resource.asyncAttributesPending === true) pending.add(resource)
+  for (const span of spans) if (span?.resource.asyncAttributesPending === true) pending.add(span.resource)
   return pending.size === 0
     ? undefined
     : Promise.allSettled(Array.from(pending, (resource) => resource.waitForAsyncAttributes?.()))

@@ -232,14 +232,14 @@ describe("SpanQueue", () => {
       assert.deepStrictEqual(names(), ["attribute", "event", "link", "status", "array", "x".repeat(9000)])
     })
 
-    it("has four requests in flight at most", async () => {
+    it("has eight requests in flight at most", async () => {
       const { endMany, queue, requests } = setup({ answers: [after(100, succeed)] })
-      endMany(100)
+      endMany(200)
       await pass()
-      assert.strictEqual(requests.length, 4)
-      await pass(100)
       assert.strictEqual(requests.length, 8)
-      assert.deepStrictEqual(queue.stats, stats(100, 40, 0, 60))
+      await pass(100)
+      assert.strictEqual(requests.length, 16)
+      assert.deepStrictEqual(queue.stats, stats(200, 80, 0, 120))
     })
 
     it("sends a batch per turn of the event loop, so that a backlog does not block it", async () => {
@@ -459,15 +459,15 @@ describe("SpanQueue", () => {
 
     it("asks a collector that is down with one batch at a time, and goes on in full when it is back", async () => {
       const { endMany, queue, times } = setup({
-        answers: [...Array.from({ length: 5 }, () => after(10, unavailable)), after(10, succeed)]
+        answers: [...Array.from({ length: 9 }, () => after(10, unavailable)), after(10, succeed)]
       })
-      endMany(80)
+      endMany(160)
       await pass(2000)
-      assert.deepStrictEqual(times(), [0, 0, 0, 0, 1010])
+      assert.deepStrictEqual(times(), [0, 0, 0, 0, 0, 0, 0, 0, 1010])
       await pass(520)
-      assert.deepStrictEqual(times(), [0, 0, 0, 0, 1010, 2520])
+      assert.deepStrictEqual(times(), [0, 0, 0, 0, 0, 0, 0, 0, 1010, 2520])
       await pass(100)
-      assert.deepStrictEqual(queue.stats, stats(80, 80, 0, 0))
+      assert.deepStrictEqual(queue.stats, stats(160, 160, 0, 0))
     })
 
     it("takes new spans while it waits, and sends none of them before the wait is over", async () => {
@@ -516,11 +516,11 @@ describe("SpanQueue", () => {
       await pass(100)
       assert.strictEqual(requests.length, 20)
       down = false
-      await pass(965)
+      await pass(945)
       assert.deepStrictEqual(queue.stats, stats(200, 10, 0, 190))
       down = true
       await pass(1000)
-      assert.isAtMost(requests.length, 20 + 1 + 4 + 5)
+      assert.isAtMost(requests.length, 20 + 1 + 8 + 9)
       down = false
       await pass(5000)
       assert.deepStrictEqual(queue.stats, stats(200, 200, 0, 0))
@@ -1146,23 +1146,39 @@ describe("SpanQueue", () => {
       await queue.shutdown(0)
     })
 
-    it("gives the memory of a burst back", async () => {
-      useRealTime()
-      setFlagsFromString("--expose-gc")
-      const collectGarbage: () => void = runInNewContext("gc")
-      const { queue, tracer } = setup({ maxQueueSize: 50_000, maxQueueBytes: 2 ** 27, maxExportBatchSize: 512 })
-      const burst = Array.from({ length: 50_000 }, () => {
-        const span = tracer.startSpan("span")
-        span.end()
-        return new WeakRef(span)
+    const heldCallbacks: Array<Callback> = []
+    const memoryCases: ReadonlyArray<readonly [name: string, answer: Answer]> = [
+      ["as soon as it is sent", succeed],
+      // As grpc-js does until the call itself is collected.
+      ["while its exporter still holds the callback of every request", (callback) => {
+        heldCallbacks.push(callback)
+        callback({ code: ExportResultCode.SUCCESS })
+      }]
+    ]
+    for (const [name, answer] of memoryCases) {
+      it(`gives the memory of a burst back, ${name}`, async () => {
+        useRealTime()
+        setFlagsFromString("--expose-gc")
+        const collectGarbage: () => void = runInNewContext("gc")
+        const { queue, tracer } = setup({
+          answers: [answer],
+          maxQueueSize: 50_000,
+          maxQueueBytes: 2 ** 27,
+          maxExportBatchSize: 512
+        })
+        const burst = Array.from({ length: 50_000 }, () => {
+          const span = tracer.startSpan("span")
+          span.end()
+          return new WeakRef(span)
+        })
+        await queue.forceFlush()
+        assert.deepStrictEqual(queue.stats, stats(50_000, 50_000, 0, 0))
+        await vi.waitUntil(() => {
+          collectGarbage()
+          return burst.every((span) => span.deref() === undefined)
+        })
       })
-      await queue.forceFlush()
-      assert.deepStrictEqual(queue.stats, stats(50_000, 50_000, 0, 0))
-      await vi.waitUntil(() => {
-        collectGarbage()
-        return burst.every((span) => span.deref() === undefined)
-      })
-    })
+    }
   })
 })
 
