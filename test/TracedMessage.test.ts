@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Schema, SchemaGetter } from "effect"
+import { Context, Effect, Layer, Option, Predicate, Schema, SchemaGetter } from "effect"
 import { makeTracedMessage, TracedMessage, withTraceContext } from "loom-tracing"
 
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -186,6 +186,47 @@ describe("TracedMessage", () => {
       yield* Schema.decodeUnknownEffect(TracedMessage(Schema.Record(Schema.String, Schema.Unknown)))(wire)
       assert.deepStrictEqual(wire, { ...task, _trace_context })
     }))
+
+  const kept = Object.freeze({ id: 1 })
+  const encodings: ReadonlyArray<readonly [name: string, payload: Schema.Codec<unknown>]> = [
+    ["a struct", Schema.Struct({ id: Schema.Finite })],
+    ["a struct that is checked", Schema.Struct({ id: Schema.Finite }).check(Schema.makeFilter(() => true))],
+    ["a record", Schema.Record(Schema.String, Schema.Unknown)],
+    ["a struct without fields", Schema.Struct({})],
+    ["a union", Schema.Union([Schema.String, Schema.Struct({ id: Schema.Finite })])],
+    ["any object", Schema.ObjectKeyword],
+    ["anything", Schema.Unknown],
+    ["a declaration", Schema.declare(Predicate.isObject)],
+    ["a suspended struct", Schema.suspend(() => Schema.Struct({ id: Schema.Finite }))],
+    [
+      "a transformation that keeps what it has made",
+      Schema.Struct({ id: Schema.Finite }).pipe(
+        Schema.decodeTo(Schema.Unknown, {
+          decode: SchemaGetter.passthrough(),
+          encode: SchemaGetter.transform(() => kept)
+        })
+      )
+    ],
+    [
+      "a transformation of a struct that keeps what it has made",
+      Schema.Unknown.pipe(
+        Schema.decodeTo(Schema.Struct({ id: Schema.Finite }), {
+          decode: SchemaGetter.transform(() => kept),
+          encode: SchemaGetter.transform(() => kept)
+        })
+      )
+    ]
+  ]
+  for (const [name, payload] of encodings) {
+    it.effect(`does not touch the payload that it encodes, nor what is the schema's own: ${name}`, () =>
+      Effect.gen(function*() {
+        const given = Object.freeze({ id: 1 })
+        const message = { payload: given, traceContext: Option.some(context) }
+        const wire = yield* Schema.encodeEffect(TracedMessage(payload))(message)
+        assert.deepStrictEqual<unknown>(wire, { id: 1, _trace_context })
+        assert.deepStrictEqual([given, kept], [{ id: 1 }, { id: 1 }])
+      }))
+  }
 
   const Document = Schema.Struct({
     title: Schema.String,
