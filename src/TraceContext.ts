@@ -197,6 +197,7 @@ const IS_TRACE_ID = new RegExp(`^${TRACE_ID}$`)
 const IS_SPAN_ID = new RegExp(`^${SPAN_ID}$`)
 /** What nearly all headers are: version `00`, valid, without white space. */
 const CANONICAL = new RegExp(`^00-${TRACE_ID}-${SPAN_ID}-${digits(2)}$`)
+const CANONICAL_LENGTH = 55
 
 /**
  * Checks that the identifiers of a span may go on the wire: lower-case
@@ -241,7 +242,7 @@ export const isValidSpanIdentity = (span: { readonly traceId: string; readonly s
  * @since 0.1.0
  */
 export const parseTraceparent = (header: string): Traceparent | undefined => {
-  if (CANONICAL.test(header)) {
+  if (header.length === CANONICAL_LENGTH && CANONICAL.test(header)) {
     return {
       traceId: header.slice(3, 35),
       spanId: header.slice(36, 52),

@@ -142,8 +142,10 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             : withoutContext(wire as Record<string, unknown>)
           return Effect.mapEager(decodePayload(input, options), (payload) => ({ payload, traceContext }))
         }),
-        encode: SchemaGetter.transformEffect((message: TracedMessage<S["Type"]>, options) =>
-          Effect.flatMapEager(encodePayload(message.payload, options), (encoded) => {
+        encode: SchemaGetter.transformEffect((message: TracedMessage<S["Type"]>, options) => {
+          // Once: a getter could give another one each time.
+          const { payload } = message
+          return Effect.flatMapEager(encodePayload(payload, options), (encoded) => {
             if (!Predicate.isObject(encoded)) {
               return Effect.fail(
                 new SchemaIssue.InvalidValue({
@@ -155,11 +157,11 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             const headers = formatTraceHeaders(message.traceContext.value)
             if (headers.traceparent === undefined && headers.baggage === undefined) return Effect.succeed(encoded)
             const wire: S["Encoded"] & { [TRACE_CONTEXT_KEY]?: TraceHeaders } =
-              isRebuilt && !Object.is(encoded, message.payload) ? encoded : { ...encoded }
+              isRebuilt && !Object.is(encoded, payload) ? encoded : { ...encoded }
             wire[TRACE_CONTEXT_KEY] = headers
             return Effect.succeed(wire)
           })
-        )
+        })
       }
     )
   )

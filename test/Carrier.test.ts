@@ -236,6 +236,29 @@ describe("extractTraceContext", () => {
       assert.deepStrictEqual(yield* injectTraceContext({}).pipe(withTraceContext(message)), message)
     }))
 
+  for (const beside of [{}, { vendor: "1" }]) {
+    it.effect(`reads a header once, with ${Object.keys(beside).length} others beside it`, () =>
+      Effect.gen(function*() {
+        let reads = 0
+        const headers = {
+          ...beside,
+          get traceparent() {
+            reads++
+            return traceparent
+          }
+        }
+        assert.isTrue(Option.isSome(yield* extractTraceContext({ _trace_context: headers })))
+        assert.strictEqual(reads, 1)
+      }))
+  }
+
+  it.effect("reads a header that is not enumerable beside one in another spelling", () =>
+    Effect.gen(function*() {
+      const headers = Object.defineProperty({ Tracestate: "a=b" }, "traceparent", { value: traceparent })
+      const context = yield* extractTraceContext({ _trace_context: headers })
+      assert.strictEqual(Option.getOrThrow(context).tracestate, "a=b")
+    }))
+
   const throwing = new Proxy({}, {
     get: () => {
       throw new Error("hands off")

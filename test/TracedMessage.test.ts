@@ -228,6 +228,20 @@ describe("TracedMessage", () => {
       }))
   }
 
+  it.effect("reads the payload that it encodes once", () =>
+    Effect.gen(function*() {
+      let reads = 0
+      const message = {
+        get payload() {
+          reads++
+          return Object.freeze({})
+        },
+        traceContext: Option.some(context)
+      }
+      assert.deepStrictEqual(yield* Schema.encodeEffect(TracedMessage(Schema.Struct({})))(message), { _trace_context })
+      assert.strictEqual(reads, 1)
+    }))
+
   const Document = Schema.Struct({
     title: Schema.String,
     tags: Schema.Array(Schema.String),

@@ -486,8 +486,10 @@ export class SpanQueue implements SpanProcessor {
     for (const batch of this.inFlight) {
       clearTimeout(batch.timer)
       leaveFlushes(batch)
+      retire(batch)
     }
     this.inFlight.clear()
+    this.lastFailed = undefined
     this.kept.clear()
     this.due.clear()
     if (this.queued > 0) {

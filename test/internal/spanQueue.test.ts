@@ -1147,15 +1147,21 @@ describe("SpanQueue", () => {
     })
 
     const heldCallbacks: Array<Callback> = []
-    const memoryCases: ReadonlyArray<readonly [name: string, answer: Answer]> = [
-      ["as soon as it is sent", succeed],
-      // As grpc-js does until the call itself is collected.
-      ["while its exporter still holds the callback of every request", (callback) => {
-        heldCallbacks.push(callback)
-        callback({ code: ExportResultCode.SUCCESS })
-      }]
-    ]
-    for (const [name, answer] of memoryCases) {
+    // As grpc-js does until the call itself is collected.
+    const held = (answer: Answer): Answer => (callback, spans) => {
+      heldCallbacks.push(callback)
+      answer(callback, spans)
+    }
+    const flushed = (queue: SpanQueue) => queue.forceFlush()
+    const shutDown = (queue: SpanQueue) => queue.shutdown(0)
+    const memoryCases: ReadonlyArray<readonly [string, Answer, (queue: SpanQueue) => Promise<void>, exported: number]> =
+      [
+        ["as soon as it is sent", succeed, flushed, 50_000],
+        ["while its exporter still holds the callback of every request", held(succeed), flushed, 50_000],
+        ["after a shutdown that had no answer", held(never), shutDown, 0],
+        ["after a shutdown whose requests had failed", unavailable, shutDown, 0]
+      ]
+    for (const [name, answer, settle, exported] of memoryCases) {
       it(`gives the memory of a burst back, ${name}`, async () => {
         useRealTime()
         setFlagsFromString("--expose-gc")
@@ -1171,12 +1177,13 @@ describe("SpanQueue", () => {
           span.end()
           return new WeakRef(span)
         })
-        await queue.forceFlush()
-        assert.deepStrictEqual(queue.stats, stats(50_000, 50_000, 0, 0))
+        await new Promise(setImmediate)
+        await settle(queue)
         await vi.waitUntil(() => {
           collectGarbage()
           return burst.every((span) => span.deref() === undefined)
         })
+        assert.deepStrictEqual(queue.stats, stats(50_000, exported, 50_000 - exported, 0))
       })
     }
   })
