@@ -189,7 +189,7 @@ const TRACEPARENT_MAX_INPUT = 8192
  * not. Line breaks stay forbidden: no header may hold one.
  */
 const TRACEPARENT = /^[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-|[ \t]*$)/
-/** As many hexadecimal digits, written one by one: an expression takes a group that repeats five times longer. */
+/** So many hexadecimal digits, each written out: an expression that counts them takes five times as long. */
 const digits = (count: number): string => "[0-9a-f]".repeat(count)
 const TRACE_ID = `(?!0{32})${digits(32)}`
 const SPAN_ID = `(?!0{16})${digits(16)}`

@@ -15,7 +15,7 @@ import * as SchemaParser from "effect/SchemaParser"
 import { currentTraceContext, readTraceContext, TRACE_CONTEXT_KEY } from "./Carrier.ts"
 import type { TraceCarrier } from "./Carrier.ts"
 import { formatTraceHeaders } from "./TraceContext.ts"
-import type { RemoteContext, TraceHeaders } from "./TraceContext.ts"
+import type { RemoteContext } from "./TraceContext.ts"
 
 /**
  * A payload and the trace context that came or goes with it.
@@ -64,9 +64,6 @@ const mayRefuseContextKey = (ast: SchemaAST.AST): boolean =>
 /** Whether decoding ignores a key that it does not know, so that the message need not be copied without its context. */
 const ignoresContextKey = (ast: SchemaAST.AST): boolean =>
   SchemaAST.isObjects(ast) && ast.propertySignatures.length > 0 && ast.indexSignatures.length === 0
-
-/** Whether encoding makes an object property by property, which then is nobody else's: it need not be copied again. */
-const rebuilds = (ast: SchemaAST.AST): boolean => SchemaAST.isObjects(ast) && ast.encoding === undefined
 
 const withoutContext = (wire: Record<string, unknown>): Record<string, unknown> => {
   const { [TRACE_CONTEXT_KEY]: _, ...payload } = wire
@@ -124,7 +121,6 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
   const wantsContext = declaresContextKey(encodedAst)
   const refusesContext = mayRefuseContextKey(encodedAst)
   const ignoresContext = ignoresContextKey(encodedAst)
-  const isRebuilt = rebuilds(payload.ast)
 
   // That it is an object is all there is to check here: the payload's schema does the rest.
   const isWire = (input: unknown): input is S["Encoded"] & TraceCarrier => Predicate.isObject(input)
@@ -142,10 +138,8 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             : withoutContext(wire as Record<string, unknown>)
           return Effect.mapEager(decodePayload(input, options), (payload) => ({ payload, traceContext }))
         }),
-        encode: SchemaGetter.transformEffect((message: TracedMessage<S["Type"]>, options) => {
-          // Once: a getter could give another one each time.
-          const { payload } = message
-          return Effect.flatMapEager(encodePayload(payload, options), (encoded) => {
+        encode: SchemaGetter.transformEffect((message: TracedMessage<S["Type"]>, options) =>
+          Effect.flatMapEager(encodePayload(message.payload, options), (encoded) => {
             if (!Predicate.isObject(encoded)) {
               return Effect.fail(
                 new SchemaIssue.InvalidValue({
@@ -155,13 +149,13 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             }
             if (Option.isNone(message.traceContext)) return Effect.succeed(encoded)
             const headers = formatTraceHeaders(message.traceContext.value)
-            if (headers.traceparent === undefined && headers.baggage === undefined) return Effect.succeed(encoded)
-            const wire: S["Encoded"] & { [TRACE_CONTEXT_KEY]?: TraceHeaders } =
-              isRebuilt && !Object.is(encoded, payload) ? encoded : { ...encoded }
-            wire[TRACE_CONTEXT_KEY] = headers
-            return Effect.succeed(wire)
+            return Effect.succeed(
+              headers.traceparent === undefined && headers.baggage === undefined
+                ? encoded
+                : { ...encoded, [TRACE_CONTEXT_KEY]: headers }
+            )
           })
-        })
+        )
       }
     )
   )

@@ -1177,6 +1177,7 @@ describe("SpanQueue", () => {
           span.end()
           return new WeakRef(span)
         })
+        // For the first request to be under way.
         await new Promise(setImmediate)
         await settle(queue)
         await vi.waitUntil(() => {
