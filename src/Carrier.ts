@@ -311,6 +311,9 @@ export const currentTraceContext: Effect.Effect<Option.Option<RemoteContext>> = 
 // Messages
 // =============================================================================
 
+/** As `Object.hasOwn`, which V8 does not compile into the code that calls it. */
+const hasOwn = (value: object, key: string): boolean => Object.prototype.hasOwnProperty.call(value, key)
+
 const isPlainObject = (value: object): boolean => {
   const prototype = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
@@ -360,6 +363,15 @@ const addToMessage = <M extends object>(message: M, fiber: AnyFiber): M & TraceC
   }
 }
 
+/** Whether the keys of a record are the names of headers and nothing else, so that none needs to be searched for. */
+const hasOnlyHeaders = (record: object): record is Readonly<Record<keyof TraceHeaders, unknown>> => {
+  if (!isPlainObject(record)) return false
+  for (const key in record) {
+    if (!hasOwn(record, key) || (key !== "traceparent" && key !== "tracestate" && key !== "baggage")) return false
+  }
+  return true
+}
+
 /**
  * Reads the trace context of a message. Total: whatever is wrong with it, the
  * answer is "none".
@@ -368,11 +380,12 @@ const addToMessage = <M extends object>(message: M, fiber: AnyFiber): M & TraceC
  */
 export const readTraceContext = (message: unknown): Option.Option<RemoteContext> => {
   try {
-    if (!Predicate.isObject(message) || !Object.hasOwn(message, TRACE_CONTEXT_KEY)) return Option.none()
+    if (!Predicate.isObject(message) || !hasOwn(message, TRACE_CONTEXT_KEY)) return Option.none()
     const headers = message[TRACE_CONTEXT_KEY]
-    return Predicate.isObject(headers)
-      ? readHeaders(lookup(headers, "traceparent"), lookup(headers, "tracestate"), lookup(headers, "baggage"))
-      : Option.none()
+    if (!Predicate.isObject(headers)) return Option.none()
+    return hasOnlyHeaders(headers)
+      ? readHeaders(headers.traceparent, headers.tracestate, headers.baggage)
+      : readHeaders(lookup(headers, "traceparent"), lookup(headers, "tracestate"), lookup(headers, "baggage"))
   } catch {
     return Option.none()
   }
@@ -477,13 +490,13 @@ const isVariant = (key: string, name: string): boolean =>
 
 /** What a record holds under a name: under exactly this one, or else under all of its other spellings. */
 const lookup = (record: object, name: string): unknown => {
-  const exact = Object.hasOwn(record, name) ? (record as Record<string, unknown>)[name] : undefined
+  const exact = hasOwn(record, name) ? (record as Record<string, unknown>)[name] : undefined
   if (exact !== undefined && exact !== null) return exact
   let found: Array<unknown> | undefined
   let count = 0
   for (const key in record) {
     if (++count > MAX_KEYS) break
-    if (isVariant(key, name) && Object.hasOwn(record, key)) {
+    if (isVariant(key, name) && hasOwn(record, key)) {
       found ??= []
       found.push((record as Record<string, unknown>)[key])
     }
@@ -562,7 +575,7 @@ export const kafkaCarrier: Carrier<HeaderRecord> = recordCarrier
 const fieldCarrier = (field: string): Carrier<object> => {
   /** The headers, none where there may be some, or `undefined` where something else stands in their place. */
   const headersOf = (carrier: object): HeaderRecord | undefined => {
-    const headers = Object.hasOwn(carrier, field) ? (carrier as Record<string, unknown>)[field] : undefined
+    const headers = hasOwn(carrier, field) ? (carrier as Record<string, unknown>)[field] : undefined
     if (headers === undefined || headers === null) return {}
     return Predicate.isObject(headers) ? headers as HeaderRecord : undefined
   }

@@ -329,8 +329,14 @@ const isRepeated = (header: string, count: number, start: number, end: number): 
   return false
 }
 
+/** What nearly all headers are: one member, or two of different keys, without a space. */
+const ONE_OR_TWO_MEMBERS =
+  /^([a-z0-9][a-z0-9_\-*/@]*)=[\x21-\x2b\x2d-\x3c\x3e-\x7e]+(?:,(?!\1=)[a-z0-9][a-z0-9_\-*/@]*=[\x21-\x2b\x2d-\x3c\x3e-\x7e]+)?$/
+
 /** Whether a header can be passed on as it is, which is the common case and needs no copy of anything. */
 const isCanonicalTracestate = (header: string): boolean => {
+  // In a header of this length, neither a key nor a value can be too long.
+  if (header.length <= TRACESTATE_MAX_TEXT && ONE_OR_TWO_MEMBERS.test(header)) return true
   if (header.length > TRACESTATE_MAX_OUTPUT) return false
   let start = 0
   for (let count = 0; count < TRACESTATE_MAX_MEMBERS; count++) {

@@ -37,7 +37,7 @@ export interface TracedMessage<A> {
 export interface TracedMessageSchema<S extends Schema.Constraint> extends
   Schema.decodeTo<
     Schema.declare<TracedMessage<S["Type"]>>,
-    Schema.declare<S["Encoded"] & TraceCarrier>,
+    Schema.Codec<S["Encoded"] & TraceCarrier>,
     S["DecodingServices"],
     S["EncodingServices"]
   >
@@ -50,6 +50,9 @@ export interface TracedMessageSchema<S extends Schema.Constraint> extends
 const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
   typeof input === "object" && input !== null && "payload" in input && "traceContext" in input &&
   Option.isOption(input.traceContext)
+
+/** The side of the wire. A declaration would name it better, but wraps what it has checked once more, per message. */
+const WireAst = new SchemaAST.ObjectKeyword({ identifier: "object" })
 
 /** Whether a payload's encoded side names the context's key itself, in one member at least, and so wants to see it. */
 const declaresContextKey = (ast: SchemaAST.AST): boolean =>
@@ -122,13 +125,15 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
   const refusesContext = mayRefuseContextKey(encodedAst)
   const ignoresContext = ignoresContextKey(encodedAst)
 
-  // That it is an object is all there is to check here: the payload's schema does the rest.
-  const isWire = (input: unknown): input is S["Encoded"] & TraceCarrier => Predicate.isObject(input)
-  const schema = Schema.declare<S["Encoded"] & TraceCarrier>(isWire, { expected: "object" }).pipe(
+  const schema = Schema.make<Schema.Codec<S["Encoded"] & TraceCarrier>>(WireAst).pipe(
     Schema.decodeTo(
       Schema.declare<TracedMessage<S["Type"]>>(isTracedMessage, { identifier: "TracedMessage" }),
       {
         decode: SchemaGetter.transformEffect((wire: S["Encoded"] & TraceCarrier, options) => {
+          // That it is no array is all there is to check here: the payload's schema does the rest.
+          if (!Predicate.isObject(wire)) {
+            return Effect.fail(new SchemaIssue.InvalidType(WireAst, wire, options))
+          }
           const traceContext = readTraceContext(wire)
           const keepsContext = options.onExcessProperty === "error"
             ? wantsContext && !refusesContext

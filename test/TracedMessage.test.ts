@@ -117,7 +117,8 @@ describe("TracedMessage", () => {
       ["a missing key", { nested: task.nested }, [`at ["id"]`]],
       ["null", null, ["Expected object"]],
       ["an array", [task], ["Expected object"]],
-      ["a string", "task", ["Expected object"]]
+      ["a string", "task", ["Expected object"]],
+      ["a function", Object.assign(() => {}, task), ["Expected object"]]
     ] as ReadonlyArray<readonly [string, unknown, ReadonlyArray<string>]>
   ) {
     it.effect(`a bad payload is a SchemaError: ${name}`, () =>
