@@ -421,9 +421,14 @@ const build = Effect.fnUntraced(function*(
     )
   }
   const { tracing } = live
-  return references.pipe(
-    Context.add(Tracing, tracing),
-    Context.add(Tracer.Tracer, tracing.tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION }))
+  // Every span looks several things up, and a merged context is a map, where one that was added to is a list.
+  return Context.merge(
+    references,
+    Context.add(
+      Context.make(Tracing, tracing),
+      Tracer.Tracer,
+      tracing.tracer({ name: PACKAGE_NAME, version: PACKAGE_VERSION })
+    )
   )
 })
 
