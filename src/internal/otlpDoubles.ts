@@ -44,6 +44,9 @@ const varintSize = (value: number): number => {
   return size
 }
 
+/** Most integers have a key of another length, which then need not be read. */
+const DOUBLE_KEY_LENGTHS: ReadonlySet<number> = new Set(Array.from(DOUBLE_ATTRIBUTES, (key) => key.length))
+
 /** What takes the place of some bytes: the new length of a message, or a double. */
 interface Edit {
   readonly start: number
@@ -94,15 +97,16 @@ class Rewriter {
 
   private scanAttribute(end: number): number {
     const { bytes } = this
-    if (bytes[this.position++] !== KEY_TAG) return 0
-    const keyLength = this.readVarint()
-    const keyStart = this.position
+    const keyStart = this.position + 2
+    // Where a length takes more than one byte, it is none of an attribute that counts, nor of an integer.
+    const keyLength = bytes[keyStart - 1]
     const start = keyStart + keyLength
-    this.position = start
-    if (start >= end || bytes[this.position++] !== VALUE_TAG) return 0
-    this.readVarint()
-    if (bytes[this.position++] !== INT_TAG) return 0
-    if (!DOUBLE_ATTRIBUTES.has(bytes.toString("latin1", keyStart, start))) return 0
+    if (bytes[keyStart - 2] !== KEY_TAG || keyLength >= 0x80 || start + 3 > end) return 0
+    if (bytes[start] !== VALUE_TAG || bytes[start + 1] >= 0x80 || bytes[start + 2] !== INT_TAG) return 0
+    if (!DOUBLE_KEY_LENGTHS.has(keyLength) || !DOUBLE_ATTRIBUTES.has(bytes.toString("latin1", keyStart, start))) {
+      return 0
+    }
+    this.position = start + 3
     this.edits.push({ start, end, length: undefined, double: this.readInt64() })
     return DOUBLE_VALUE_SIZE - (end - start)
   }

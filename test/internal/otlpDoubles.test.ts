@@ -63,6 +63,18 @@ describe("keepDoubles", () => {
       assert.lengthOf(keepDoubles(new Uint8Array()), 0)
     }))
 
+  // The last one has a length whose second byte is that of an integer's tag.
+  for (const length of [0, 1, 24, 125, 126, 3093]) {
+    it.effect(`a text of ${length} characters under the name of a double stays a text`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const attributes = { "gen_ai.request.temperature": "x".repeat(length) }
+        yield* recorder.run(Effect.void.pipe(withToolSpan({ name: "t", attributes })))
+        const bytes = serialize(recorder)
+        assert.strictEqual(keepDoubles(bytes), bytes)
+      }))
+  }
+
   it.effect("finds its way among many spans of many shapes", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make({ env: { OTEL_RESOURCE_ATTRIBUTES: "gen_ai.request.temperature=1" } })
