@@ -189,7 +189,7 @@ const TRACEPARENT_MAX_INPUT = 8192
  * not. Line breaks stay forbidden: no header may hold one.
  */
 const TRACEPARENT = /^[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-|[ \t]*$)/
-/** So many hexadecimal digits, not all zero, each written out: an expression that counts takes five times as long. */
+/** So many hexadecimal digits, not all zero, each written out: to count them takes an expression five times as long. */
 const nonZero = (count: number): string => `(?!${"0".repeat(count)})${"[0-9a-f]".repeat(count)}`
 const TRACE_ID = nonZero(32)
 const SPAN_ID = nonZero(16)
@@ -198,6 +198,8 @@ const IS_SPAN_ID = new RegExp(`^${SPAN_ID}$`)
 /** What nearly all headers are: version `00`, valid, without white space. */
 const CANONICAL = new RegExp(`^00-${TRACE_ID}-${SPAN_ID}-[0-9a-f][0-9a-f]$`)
 const CANONICAL_LENGTH = 55
+/** The last field, by the flags: a number would first have to become a text. */
+const FLAGS = ["-00", "-01", "-02", "-03"]
 
 /**
  * Checks that the identifiers of a span may go on the wire: lower-case
@@ -285,9 +287,6 @@ export const parseTraceparent = (header: string): Traceparent | undefined => {
  */
 export const formatTraceparent = (self: Traceparent): string =>
   `00-${self.traceId}-${self.spanId}${FLAGS[self.traceFlags & DEFINED_FLAGS]}`
-
-/** The last field, by the flags: a number would first have to become a text. */
-const FLAGS = ["-00", "-01", "-02", "-03"]
 
 // =============================================================================
 // tracestate

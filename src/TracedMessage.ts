@@ -51,9 +51,6 @@ const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
   typeof input === "object" && input !== null && "payload" in input && "traceContext" in input &&
   Option.isOption(input.traceContext)
 
-/** The side of the wire. A declaration would name it better, but wraps what it has checked once more, per message. */
-const WireAst = new SchemaAST.ObjectKeyword({ identifier: "object" })
-
 /** Whether a payload's encoded side names the context's key itself, in one member at least, and so wants to see it. */
 const declaresContextKey = (ast: SchemaAST.AST): boolean =>
   SchemaAST.isUnion(ast)
@@ -125,14 +122,15 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
   const refusesContext = mayRefuseContextKey(encodedAst)
   const ignoresContext = ignoresContextKey(encodedAst)
 
-  const schema = Schema.make<Schema.Codec<S["Encoded"] & TraceCarrier>>(WireAst).pipe(
+  // A declaration of the wire's side would say more, but wrap every message once more when it has checked it.
+  const schema = Schema.make<Schema.Codec<S["Encoded"] & TraceCarrier>>(SchemaAST.unknown).pipe(
     Schema.decodeTo(
       Schema.declare<TracedMessage<S["Type"]>>(isTracedMessage, { identifier: "TracedMessage" }),
       {
         decode: SchemaGetter.transformEffect((wire: S["Encoded"] & TraceCarrier, options) => {
-          // That it is no array is all there is to check here: the payload's schema does the rest.
+          // That it is an object is all there is to check here: the payload's schema does the rest.
           if (!Predicate.isObject(wire)) {
-            return Effect.fail(new SchemaIssue.InvalidType(WireAst, wire, options))
+            return Effect.fail(new SchemaIssue.InvalidValue({ expected: "object" }, wire, options))
           }
           const traceContext = readTraceContext(wire)
           const keepsContext = options.onExcessProperty === "error"

@@ -129,6 +129,17 @@ describe("TracedMessage", () => {
       }))
   }
 
+  it.effect("as a JSON codec, it refuses what JSON cannot hold", () =>
+    Effect.gen(function*() {
+      const encode = Schema.encodeEffect(Schema.toCodecJson(TracedMessage(Schema.Unknown)))
+      const error = yield* Effect.flip(encode({ payload: new Map([["id", 1]]), traceContext: Option.none() }))
+      assert.include(error.message, "Expected JSON value")
+      assert.deepStrictEqual(yield* encode({ payload: task, traceContext: Option.some(context) }), {
+        ...task,
+        _trace_context
+      })
+    }))
+
   it.effect("all issues are reported when asked for", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(

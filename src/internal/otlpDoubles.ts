@@ -98,7 +98,7 @@ class Rewriter {
   private scanAttribute(end: number): number {
     const { bytes } = this
     const keyStart = this.position + 2
-    // Where a length takes more than one byte, it is none of an attribute that counts, nor of an integer.
+    // No key that counts and no integer is so long that its length would take two bytes.
     const keyLength = bytes[keyStart - 1]
     const start = keyStart + keyLength
     if (bytes[keyStart - 2] !== KEY_TAG || keyLength >= 0x80 || start + 3 > end) return 0
