@@ -252,6 +252,12 @@ describe("extractTraceContext", () => {
       }))
   }
 
+  class Headered {
+    get traceparent() {
+      return traceparent
+    }
+  }
+
   const throwing = new Proxy({}, {
     get: () => {
       throw new Error("hands off")
@@ -290,6 +296,7 @@ describe("extractTraceContext", () => {
       ["a repeated traceparent", { _trace_context: { traceparent: [traceparent, traceparent] } }],
       ["two spellings of traceparent", { _trace_context: { Traceparent: traceparent, TRACEPARENT: traceparent } }],
       ["a traceparent on the prototype", { _trace_context: Object.create({ traceparent }) }],
+      ["a traceparent of a class", { _trace_context: new Headered() }],
       ["a malformed traceparent", { _trace_context: { traceparent: "00-abc-def-01" } }],
       ["a traceparent of 1 MB", { _trace_context: { traceparent: "0".repeat(1_000_000) } }],
       ["a tracestate alone", { _trace_context: { tracestate: "a=b" } }]
@@ -302,6 +309,17 @@ describe("extractTraceContext", () => {
         assert.strictEqual(ran, "ran")
       }))
   }
+
+  it("none: a traceparent that somebody has given to every object", () => {
+    let context: unknown
+    Reflect.set(Object.prototype, "traceparent", traceparent)
+    try {
+      context = Effect.runSync(extractTraceContext({ _trace_context: {} }))
+    } finally {
+      Reflect.deleteProperty(Object.prototype, "traceparent")
+    }
+    assert.deepStrictEqual(context, Option.none())
+  })
 })
 
 describe("withTraceContext", () => {

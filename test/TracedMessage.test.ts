@@ -129,6 +129,14 @@ describe("TracedMessage", () => {
       }))
   }
 
+  for (const wire of [null, "task", 1, [task], () => {}]) {
+    it.effect(`what is no object is refused whatever the payload's schema takes: ${JSON.stringify(wire)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Schema.decodeUnknownEffect(TracedMessage(Schema.Unknown))(wire))
+        assert.strictEqual(error.message, "Expected object")
+      }))
+  }
+
   it.effect("as a JSON codec, it refuses what JSON cannot hold", () =>
     Effect.gen(function*() {
       const encode = Schema.encodeEffect(Schema.toCodecJson(TracedMessage(Schema.Unknown)))

@@ -98,10 +98,10 @@ class Rewriter {
   private scanAttribute(end: number): number {
     const { bytes } = this
     const keyStart = this.position + 2
-    // No key that counts and no integer is so long that its length would take two bytes.
+    // Read as one byte: no key that counts and no integer is so long that its length would take two.
     const keyLength = bytes[keyStart - 1]
     const start = keyStart + keyLength
-    if (bytes[keyStart - 2] !== KEY_TAG || keyLength >= 0x80 || start + 3 > end) return 0
+    if (bytes[keyStart - 2] !== KEY_TAG || start + 3 > end) return 0
     if (bytes[start] !== VALUE_TAG || bytes[start + 1] >= 0x80 || bytes[start + 2] !== INT_TAG) return 0
     if (!DOUBLE_KEY_LENGTHS.has(keyLength) || !DOUBLE_ATTRIBUTES.has(bytes.toString("latin1", keyStart, start))) {
       return 0
