@@ -439,12 +439,20 @@ const textOf = (value: unknown): string | undefined =>
     ? utf8.decode(value)
     : undefined
 
+// Nearly all headers are texts. What is done for the others stays out of what V8 makes part of its callers.
+
 /** A header that may come once. */
 const singleText = (value: unknown): string | undefined =>
+  Predicate.isString(value) || value === undefined ? value : singleOther(value)
+
+const singleOther = (value: unknown): string | undefined =>
   Array.isArray(value) ? value.length === 1 ? textOf(value[0]) : undefined : textOf(value)
 
 /** A list, which may be spread over several headers of the same name (RFC 9110, §5.3). */
-const joinedText = (value: unknown): string | undefined => {
+const joinedText = (value: unknown): string | undefined =>
+  Predicate.isString(value) || value === undefined ? value : joinedOther(value)
+
+const joinedOther = (value: unknown): string | undefined => {
   if (!Array.isArray(value)) return textOf(value)
   let joined = textOf(value[0])
   const count = Math.min(value.length, MAX_VALUES)

@@ -136,6 +136,30 @@ describe("traceparent", () => {
   it.each(identities)("isValidSpanIdentity: %s", (_what, traceId, spanId, valid) => {
     assert.strictEqual(isValidSpanIdentity({ traceId, spanId }), valid)
   })
+
+  it("takes the sixteen digits in every place of an identifier and no other character", () => {
+    const digits = "0123456789abcdef"
+    // Latin-1, and characters whose last byte is a digit's.
+    const characters = [
+      ...times(0x100, (code) => String.fromCharCode(code)),
+      ...Array.from(digits, (digit) => String.fromCharCode(0x100 + digit.charCodeAt(0)))
+    ]
+    const at = (text: string, place: number, character: string) =>
+      text.slice(0, place) + character + text.slice(place + 1)
+    const taken = (isTaken: (character: string) => boolean) => characters.filter(isTaken).join("")
+    for (let place = 0; place < 32; place++) {
+      const traceId = (character: string) => at(T, place, character)
+      assert.strictEqual(taken((c) => isValidSpanIdentity({ traceId: traceId(c), spanId: S })), digits)
+      assert.strictEqual(taken((c) => parseTraceparent(`00-${traceId(c)}-${S}-01`)?.traceId === traceId(c)), digits)
+    }
+    for (let place = 0; place < 16; place++) {
+      const spanId = (character: string) => at(S, place, character)
+      assert.strictEqual(taken((c) => isValidSpanIdentity({ traceId: T, spanId: spanId(c) })), digits)
+      assert.strictEqual(taken((c) => parseTraceparent(`00-${T}-${spanId(c)}-01`)?.spanId === spanId(c)), digits)
+    }
+    assert.strictEqual(taken((c) => parseTraceparent(`00-${T}-${S}-${c}1`) !== undefined), digits)
+    assert.strictEqual(taken((c) => parseTraceparent(`00-${T}-${S}-0${c}`) !== undefined), digits)
+  })
 })
 
 /** A member of up to 512 characters. */
