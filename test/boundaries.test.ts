@@ -68,24 +68,6 @@ describe("the package's root", () => {
       assert.deepStrictEqual(lines.slice(1), ["enabled false", `sent {"id":1}`, "answer 42"])
     }))
 
-  it.effect("works without the file of the live layer, which a bundle may have left behind", () =>
-    Effect.gen(function*() {
-      const { code, stdout } = yield* run(
-        `import { Effect } from "effect"
-         import { TracingLive, Tracing } from ${JSON.stringify(root)}
-         const enabled = Effect.map(Tracing, (tracing) => console.log("enabled", tracing.enabled))
-         await Effect.runPromise(Effect.provide(enabled, TracingLive))`,
-        `registerHooks({ resolve(name, context, next) {
-           if (name.endsWith("/liveLayer.ts")) throw new Error("Cannot find module '" + name + "'")
-           return next(name, context)
-         } })`
-      )
-      assert.strictEqual(code, 0, stdout)
-      const lines = stdout.trim().split("\n")
-      assert.match(lines[0], /WARN.*Tracing is off: the live layer could not be loaded \(Error: Cannot find module/)
-      assert.deepStrictEqual(lines.slice(1), ["enabled false"])
-    }))
-
   it.effect("has nothing to release where an exporter is missing: metrics do not go on without the layer", () =>
     Effect.gen(function*() {
       const { code, stdout } = yield* run(
@@ -194,12 +176,9 @@ describe("imports", () => {
     assert.isFalse(shared.has("internal/liveTracer.ts"))
   })
 
-  it("the modules of the SDK side are loaded by nothing but the live layer, which is loaded where it is built", () => {
-    const loadersOf = (file: string) =>
-      modules.filter((other) => new RegExp(`import\\("[./]+(?:internal/)?${file}"\\)`).test(code(other)))
-    assert.deepStrictEqual(loadersOf("sdk.ts"), ["internal/liveLayer.ts"])
-    assert.deepStrictEqual(loadersOf("liveLayer.ts"), ["TracingLive.ts"])
-    assert.isFalse(shared.has("internal/liveLayer.ts"))
+  it("the modules of the SDK side are loaded by nothing but the live layer", () => {
+    const importers = modules.filter((file) => /import\("\.\/internal\/sdk\.ts"\)/.test(code(file)))
+    assert.deepStrictEqual(importers, ["TracingLive.ts"])
     assert.isTrue([...sdkModules].some((file) => importsOf(file).includes("@opentelemetry/sdk-trace-node")))
   })
 

@@ -665,7 +665,7 @@ describe("diagnosis", () => {
 
   it("names the missing packages in the versions that this package takes", () => {
     const { optionalDependencies } = JSON.parse(readFileSync(resolve(import.meta.dirname, "../package.json"), "utf8"))
-    const source = readFileSync(resolve(import.meta.dirname, "../src/internal/liveLayer.ts"), "utf8")
+    const source = readFileSync(resolve(import.meta.dirname, "../src/TracingLive.ts"), "utf8")
     const named = [...source.matchAll(/^ {2}"(@[\w-]+\/[\w-]+)@([\d.]+)",?$/gm)]
     assert.isAbove(named.length, 5)
     for (const [, name, version] of named) {

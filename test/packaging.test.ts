@@ -71,11 +71,10 @@ describe("the tarball", () => {
   it("holds sources, what is built from them, and the documents; nothing else", async () => {
     const sources = (await Fs.readdir(resolve(root, "src"), { recursive: true })).filter((file) => file.endsWith(".ts"))
     const names = sources.map((file) => file.slice(0, -".ts".length))
-    const eager = ["core", "layers"]
+    const eager = ["core", "root"]
     const lazy = [
       "exportFailure",
       "grpcConnection",
-      "liveLayer",
       "memoryTracers",
       "metrics",
       "otlpCertificates",
@@ -104,7 +103,7 @@ describe("the tarball", () => {
     const read = (name: string) => Fs.readFile(resolve(root, name), "utf8")
     const { optionalDependencies, version } = JSON.parse(await read("package.json"))
     assert.include(await read("src/internal/version.ts"), `"${version}"`)
-    const advice = `${await read("src/internal/liveLayer.ts")}${await read("src/internal/sdk.ts")}`
+    const advice = `${await read("src/TracingLive.ts")}${await read("src/internal/sdk.ts")}`
     const named = [...advice.matchAll(/(@[\w-]+\/[\w-]+)@(\d[\d.]*)/g)]
     assert.isAbove(named.length, 5)
     for (const [, name, needed] of named) {
@@ -254,8 +253,7 @@ const bundlers: Readonly<Record<string, (source: string, folder: string) => Prom
   }
 }
 
-const isSdk = (module: string): boolean =>
-  /@opentelemetry|@grpc|loom-tracing\/dist\/internal\/(?:liveLayer|sdk)/.test(module)
+const isSdk = (module: string): boolean => /@opentelemetry|@grpc|loom-tracing\/dist\/internal\/sdk/.test(module)
 
 describe.each(Object.keys(bundlers))("in a bundle by %s", (name) => {
   const bundle = (source: string) => bundlers[name](join(consumer, source), join(consumer, `${name}-${source}`))
@@ -275,7 +273,7 @@ describe.each(Object.keys(bundlers))("in a bundle by %s", (name) => {
     const code = (await Promise.all(files.map((file) => Fs.readFile(file, "utf8")))).join("\n")
     const holds = (name: string) => new RegExp(`(?:const|var|let|class|function) ${name}\\b`).test(code)
     assert.isTrue(holds("withLlmSpan"))
-    // All but the last are beside what it needs, in the same file of the package.
+    // The first two are beside what it needs, in the same file of the package.
     for (
       const name of [
         "withEmbeddingsSpan",
@@ -293,9 +291,8 @@ describe.each(Object.keys(bundlers))("in a bundle by %s", (name) => {
 
   it("the live layer loads the OpenTelemetry SDK from a file of its own", async () => {
     const { eager, entry, lazy } = await bundle("program.mjs")
-    assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/internal/layers.js")))
+    assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/internal/root.js")))
     assert.deepStrictEqual(eager.filter(isSdk), [])
-    assert.isTrue(lazy.some((module) => module.endsWith("loom-tracing/dist/internal/liveLayer.js")))
     assert.isTrue(lazy.some((module) => module.endsWith("loom-tracing/dist/internal/sdk.js")))
     assert.isTrue(lazy.some((module) => module.includes("@opentelemetry/sdk-trace-node")))
     assert.strictEqual(await run(consumer, "node", entry), "answer 42, tracing on\n")

@@ -26,7 +26,7 @@ const task = {
 const hex = (bytes: number): string => randomBytes(bytes).toString("hex")
 
 /**
- * As many that none is like another: a processor soon foresees each character of a context that it sees all the time.
+ * Of different contexts: a processor soon foresees each character of one that it sees all the time.
  * Parsed, as messages are: a text that was put together is slower to read.
  */
 const wires: ReadonlyArray<typeof task & { readonly _trace_context: TraceHeaders }> = JSON.parse(JSON.stringify(

@@ -1,10 +1,9 @@
 /**
  * Builds the JavaScript of the package in the current directory, from `src` into `dist` or the folder of `--out`.
  *
- * Node takes longer to find and open fifty files, and what they import, than to run what is in them, so what the root
- * needs comes in two: one with the layers, which a bundler can leave out as a whole with all that they load later, and
- * one with the rest, of which it can leave out any value that nobody uses, because the calls that make them are marked
- * as pure.
+ * Node takes longer to find and open fifty files than to run what is in them, so what the root needs comes in two:
+ * one with what a carrier and a model's call need, and one with the rest, which a bundler can leave out as a whole.
+ * In both it can leave out any value that nobody uses, because the calls that make them are marked as pure.
  */
 import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { isAbsolute, parse, resolve } from "node:path"
@@ -79,8 +78,6 @@ const bundle = await rolldown({
   input: Object.fromEntries(modules.map((file) => [parse(file).name, resolve("src", file)])),
   platform: "node",
   external: isExternal,
-  // Where what a file needs is known to be loaded, it would make an object of the file's exports instead.
-  experimental: { chunkOptimization: { avoidRedundantChunkLoads: false } },
   plugins: [markPure]
 })
 await bundle.write({
@@ -91,15 +88,11 @@ await bundle.write({
   chunkFileNames: "internal/[name].js",
   minifyInternalExports: false,
   codeSplitting: {
-    // Each with all that it imports. The layers are apart because of what they load later: as soon as a bundler needs
-    // anything of the file that loads it, it takes that for used as well.
+    // Each with all that it imports. A file that is loaded later must not need the one that loads it: a bundler would
+    // take them for used because of one another, and both are left out where nobody asks for them.
     groups: [
-      {
-        name: "core",
-        test: /[\\/]src[\\/](?:(?!index|Tracing[CLT]|GenAiEffectAi)\w+|internal[\\/](?:version|withoutUser))\.ts$/,
-        priority: 2
-      },
-      { name: "layers", test: /[\\/]src[\\/](?:TracingLive|TracingConsole)\.ts$/, priority: 1 },
+      { name: "core", test: /[\\/]src[\\/](?:Carrier|GenAi|internal[\\/](?:version|withoutUser))\.ts$/, priority: 2 },
+      { name: "root", test: /[\\/]src[\\/]index\.ts$/, priority: 1 },
       { name: "exportFailure", test: /[\\/]internal[\\/]exportFailure\.ts$/ }
     ]
   }
