@@ -46,10 +46,15 @@ export interface TracedMessageSchema<S extends Schema.Constraint> extends
   readonly payload: S
 }
 
+const OptionTypeId: keyof Option.Some<unknown> = "~effect/Option"
+
+/** `Option.isOption` asks through a function that all of a program shares, where V8 cannot foresee the key: only at last. */
+const isOption = (value: object): boolean => OptionTypeId in value || Option.isOption(value)
+
 // Its own output is checked as well, so it is as direct as can be.
 const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
   typeof input === "object" && input !== null && "payload" in input && "traceContext" in input &&
-  Option.isOption(input.traceContext)
+  typeof input.traceContext === "object" && input.traceContext !== null && isOption(input.traceContext)
 
 /** Whether a payload's encoded side names the context's key itself, in one member at least, and so wants to see it. */
 const declaresContextKey = (ast: SchemaAST.AST): boolean =>

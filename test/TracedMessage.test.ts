@@ -137,6 +137,28 @@ describe("TracedMessage", () => {
       }))
   }
 
+  for (
+    const [name, value] of [
+      ["nothing", undefined],
+      ["null", null],
+      ["a text", "task"],
+      ["the wire's side", { ...task, _trace_context }],
+      ["no payload", { traceContext: Option.none() }],
+      ["no context", { payload: task }],
+      ["a context that is not there", { payload: task, traceContext: undefined }],
+      ["a context that is null", { payload: task, traceContext: null }],
+      ["a context without its option", { payload: task, traceContext: context }],
+      ["what an option looks like", { payload: task, traceContext: { _tag: "Some", value: context } }]
+    ] as ReadonlyArray<readonly [string, unknown]>
+  ) {
+    it.effect(`what is no traced message is not encoded: ${name}`, () =>
+      Effect.gen(function*() {
+        assert.isFalse(Schema.is(schema)(value))
+        const error = yield* Effect.flip(Schema.encodeUnknownEffect(schema)(value))
+        assert.include(error.message, "Expected TracedMessage")
+      }))
+  }
+
   it.effect("as a JSON codec, it refuses what JSON cannot hold", () =>
     Effect.gen(function*() {
       const encode = Schema.encodeEffect(Schema.toCodecJson(TracedMessage(Schema.Unknown)))
