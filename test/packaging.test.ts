@@ -289,6 +289,23 @@ describe.each(Object.keys(bundlers))("in a bundle by %s", (name) => {
     assert.strictEqual(await run(consumer, "node", entry), "answer 42\n")
   })
 
+  it("a program that sends a context on loads little more than one without a context", async () => {
+    const sizeOf = async (file: string, source: string): Promise<number> => {
+      await Fs.writeFile(join(consumer, file), `import * as Effect from "effect/Effect"\n${source}`)
+      const { entry, files } = await bundle(file)
+      assert.strictEqual(await run(consumer, "node", entry), "message 42\n")
+      return (await Promise.all(files.map((file) => Fs.stat(file)))).reduce((sum, { size }) => sum + size, 0)
+    }
+    const without = await sizeOf("message.mjs", `console.log("message", Effect.runSync(Effect.succeed(42)))`)
+    const withContext = await sizeOf(
+      "context.mjs",
+      `import { injectTraceContext } from "loom-tracing"
+       console.log("message", Effect.runSync(injectTraceContext({ id: 42 })).id)`
+    )
+    // Not minified. Whatever a file that is loaded later shares with this one, esbuild loads at once.
+    assert.isBelow(withContext - without, 90_000)
+  })
+
   it("the live layer loads the OpenTelemetry SDK from a file of its own", async () => {
     const { eager, entry, lazy } = await bundle("program.mjs")
     assert.isTrue(eager.some((module) => module.endsWith("loom-tracing/dist/internal/root.js")))
