@@ -7,7 +7,15 @@ import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Reda
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import type { GenAiSettings, LlmResponse, LlmSpanOptions } from "loom-tracing"
-import { annotateLlmResponse, GenAiMetrics, TracingNoop, withAgentSpan, withLlmSpan, withToolSpan } from "loom-tracing"
+import {
+  annotateLlmResponse,
+  GenAiMetrics,
+  linkRemoteContext,
+  TracingNoop,
+  withAgentSpan,
+  withLlmSpan,
+  withToolSpan
+} from "loom-tracing"
 import * as Recorder from "./support/Recorder.ts"
 
 const minimal = { provider: "openai", request: { model: "gpt-4o" } } as const
@@ -750,6 +758,37 @@ describe("annotateLlmResponse", () => {
         )
       )
       assert.strictEqual(recorder.span("llm.call").attributes["gen_ai.usage.input_tokens"], 3)
+    }))
+
+  it.effect("finds the call under a tracer that a program has put around the layer's", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const recorder = Recorder.make({
+        sampler: {
+          shouldSample: (_context, _traceId, _name, _kind, attributes) => {
+            seen.push(attributes["gen_ai.request.model"])
+            return { decision: SamplingDecision.RECORD_AND_SAMPLED }
+          }
+        }
+      })
+      const renaming = (inner: Tracer.Tracer): Tracer.Tracer => ({
+        ...inner,
+        span: (options) => inner.span({ ...options, name: `my ${options.name}` })
+      })
+      yield* recorder.run(
+        Effect.flatMap(Effect.tracer, (inner) =>
+          annotateLlmResponse({ id: "a" }).pipe(
+            withLlmSpan(minimal),
+            linkRemoteContext({
+              traceparent: { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags: 1 }
+            }),
+            Effect.withTracer(renaming(inner))
+          ))
+      )
+      const span = recorder.span("my llm.call")
+      assert.strictEqual(span.attributes["gen_ai.response.id"], "a")
+      assert.strictEqual(span.links.length, 1)
+      assert.deepStrictEqual(seen, ["gpt-4o"])
     }))
 
   it.effect("does nothing outside a model call, or with tracing off", () =>

@@ -4,9 +4,11 @@ import { ExportResultCode } from "@opentelemetry/core"
 import { ProtobufMetricsSerializer } from "@opentelemetry/otlp-transformer"
 import { resourceFromAttributes } from "@opentelemetry/resources"
 import type { PushMetricExporter } from "@opentelemetry/sdk-metrics"
-import { Data, Effect, Layer, Metric, Stream } from "effect"
+import type { Sampler } from "@opentelemetry/sdk-trace-base"
+import { Data, Effect, Layer, Logger, Metric, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
+  annotateLlmResponse,
   GenAiMetrics,
   type GenAiSettings,
   type LlmCallOptions,
@@ -253,6 +255,22 @@ const expected: Readonly<Record<Convention, Readonly<Record<string, ReadonlyArra
 }
 
 describe("GenAiMetrics", () => {
+  it.effect("a call is measured with what is told of its answer, also where its span could not be made", () =>
+    Effect.gen(function*() {
+      const sampler: Sampler = {
+        shouldSample: () => {
+          throw new Error("no decision")
+        }
+      }
+      const metrics = yield* received(
+        annotateLlmResponse(response).pipe(withLlmSpan(call), Effect.provide(Logger.layer([]))),
+        { sampler, genAi: { convention: "latest" } }
+      )
+      assert.deepStrictEqual(summarize(metrics)["gen_ai.client.inference.operation.input_tokens"], [
+        { value: 120, count: 1, ...answered }
+      ])
+    }))
+
   for (const convention of ["loom", "latest"] as const) {
     it.effect(`${convention}: a collector receives the convention's metrics, and nothing else of a call`, () =>
       Effect.gen(function*() {
