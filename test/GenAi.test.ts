@@ -7,15 +7,7 @@ import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Reda
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import type { GenAiSettings, LlmResponse, LlmSpanOptions } from "loom-tracing"
-import {
-  annotateLlmResponse,
-  GenAiMetrics,
-  linkRemoteContext,
-  TracingNoop,
-  withAgentSpan,
-  withLlmSpan,
-  withToolSpan
-} from "loom-tracing"
+import { annotateLlmResponse, GenAiMetrics, TracingNoop, withAgentSpan, withLlmSpan, withToolSpan } from "loom-tracing"
 import * as Recorder from "./support/Recorder.ts"
 
 const minimal = { provider: "openai", request: { model: "gpt-4o" } } as const
@@ -714,6 +706,8 @@ describe("withLlmSpan", () => {
   })
 })
 
+type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
+
 describe("annotateLlmResponse", () => {
   it.effect("adds to the enclosing model call, from inside spans of the program too", () =>
     Effect.gen(function*() {
@@ -760,36 +754,41 @@ describe("annotateLlmResponse", () => {
       assert.strictEqual(recorder.span("llm.call").attributes["gen_ai.usage.input_tokens"], 3)
     }))
 
-  it.effect("finds the call under a tracer that a program has put around the layer's", () =>
-    Effect.gen(function*() {
-      const seen: Array<unknown> = []
-      const recorder = Recorder.make({
-        sampler: {
-          shouldSample: (_context, _traceId, _name, _kind, attributes) => {
-            seen.push(attributes["gen_ai.request.model"])
-            return { decision: SamplingDecision.RECORD_AND_SAMPLED }
+  for (
+    const [name, around] of [
+      ["spreads what it is given", (inner) => (options) => inner.span({ ...options })],
+      ["knows Effect's options by name", (inner) => (options) => {
+        const { annotations, kind, links, name, parent, root, sampled, startTime } = options
+        return inner.span({ annotations, kind, links, name, parent, root, sampled, startTime })
+      }],
+      ["makes spans of its own", () => (options) => new Tracer.NativeSpan(options)]
+    ] as ReadonlyArray<readonly [string, (inner: Tracer.Tracer) => (options: SpanOptions) => Tracer.Span]>
+  ) {
+    it.effect(`finds the call under a tracer that takes the place of the layer's and ${name}`, () =>
+      Effect.gen(function*() {
+        const spans: Array<Tracer.Span> = []
+        const replaced = (inner: Tracer.Tracer): Tracer.Tracer => ({
+          ...inner,
+          span: (options) => {
+            const span = around(inner)(options)
+            spans.push(span)
+            return span
           }
-        }
-      })
-      const renaming = (inner: Tracer.Tracer): Tracer.Tracer => ({
-        ...inner,
-        span: (options) => inner.span({ ...options, name: `my ${options.name}` })
-      })
-      yield* recorder.run(
-        Effect.flatMap(Effect.tracer, (inner) =>
-          annotateLlmResponse({ id: "a" }).pipe(
-            withLlmSpan(minimal),
-            linkRemoteContext({
-              traceparent: { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags: 1 }
-            }),
-            Effect.withTracer(renaming(inner))
-          ))
-      )
-      const span = recorder.span("my llm.call")
-      assert.strictEqual(span.attributes["gen_ai.response.id"], "a")
-      assert.strictEqual(span.links.length, 1)
-      assert.deepStrictEqual(seen, ["gpt-4o"])
-    }))
+        })
+        yield* Recorder.make().run(
+          Effect.flatMap(Effect.tracer, (inner) =>
+            annotateLlmResponse({ id: "a" }).pipe(
+              withLlmSpan(minimal),
+              Effect.withSpan("outer"),
+              Effect.withTracer(replaced(inner))
+            ))
+        )
+        const [outer, call] = spans
+        assert.deepStrictEqual([outer.name, call.name], ["outer", "llm.call"])
+        assert.strictEqual(call.attributes.get("gen_ai.request.model"), "gpt-4o")
+        assert.strictEqual(call.attributes.get("gen_ai.response.id"), "a")
+      }))
+  }
 
   it.effect("does nothing outside a model call, or with tracing off", () =>
     Effect.gen(function*() {

@@ -23,7 +23,9 @@ import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
 import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
 import type { SpanStart } from "./spanStart.ts"
-import { type SourcedSpanOptions as SpanOptions, SpanSource, withSource } from "./startAttributes.ts"
+import { SpanSource } from "./startAttributes.ts"
+
+type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
 
 const MAX_HIDDEN_TEXTS = 256
 /** Characters. */
@@ -182,13 +184,12 @@ const reportThrown = (report: (message: string) => void) => {
   }
 }
 
-const sourceOf = (options: SpanOptions) => options.source ?? Context.getOrUndefined(options.annotations, SpanSource)
-
 class LiveSpan implements LiveSpanLike {
   readonly _tag = "Span"
   readonly [OtelSpanTypeId] = OtelSpanTypeId
   readonly name: string
   readonly kind: Tracer.SpanKind
+  readonly annotations: Context.Context<never>
   readonly links: Array<Tracer.SpanLink>
   readonly parent: Option.Option<Tracer.AnySpan>
   readonly traceId: string
@@ -198,20 +199,18 @@ class LiveSpan implements LiveSpanLike {
   readonly span: Otel.Span
   readonly leftOut: boolean
   status: Tracer.SpanStatus
-  private readonly options: SpanOptions
   private readonly state: TracerState
   private readonly parentContext: Otel.Context
-  private allAnnotations: Context.Context<never> | undefined = undefined
   private childContext: Otel.Context | undefined = undefined
   private hiddenTexts: Set<string> | undefined = undefined
   private hiddenLength = 0
 
   constructor(tracer: Otel.Tracer, options: SpanOptions, state: TracerState) {
-    this.options = options
     this.state = state
     const parent = parentOf(options)
     this.name = options.name
     this.kind = options.kind
+    this.annotations = options.annotations
     this.links = options.links
     this.status = { _tag: "Started", startTime: options.startTime }
     this.leftOut = isLeftOut(options)
@@ -231,7 +230,7 @@ class LiveSpan implements LiveSpanLike {
         options.name,
         toSpanOptions(options),
         this.parentContext,
-        sourceOf(options)?.start as Otel.Attributes | undefined
+        Context.getOrUndefined(options.annotations, SpanSource)?.start as Otel.Attributes | undefined
       )
     if (state.baggageKeys !== undefined) writeBaggage(this.span, state.baggageKeys)
     const spanContext = this.span.spanContext()
@@ -257,10 +256,6 @@ class LiveSpan implements LiveSpanLike {
       this.hiddenTexts.delete(oldest)
       this.hiddenLength -= oldest.length
     }
-  }
-
-  get annotations(): Context.Context<never> {
-    return this.allAnnotations ??= withSource(this.options.annotations, this.options.source)
   }
 
   get otelContext(): Otel.Context {
@@ -384,10 +379,6 @@ const activeContextOf = (fiber: Fiber.Fiber<unknown, unknown>): Otel.Context | u
   return undefined
 }
 
-/** In the place of a span that could not be made. */
-const noopSpan = (options: SpanOptions): Tracer.Span =>
-  noopTracer.span({ ...options, annotations: withSource(options.annotations, options.source) })
-
 /** @internal */
 export interface LiveTracerOptions {
   readonly provider: Otel.TracerProvider
@@ -432,7 +423,7 @@ export const makeLiveTracers = (
       // That the layer's own scope throws is told where the layer is built.
       if (tracers.size === 0) throw error
       state.thrown(error)
-      tracer = { [ScopedTracerTypeId]: forScope, span: noopSpan }
+      tracer = { [ScopedTracerTypeId]: forScope, span: noopTracer.span }
     }
     tracers.set(key, tracer)
     return tracer
@@ -450,7 +441,7 @@ export const makeLiveTracers = (
           return new LiveSpan(otelTracer, spanOptions, state)
         } catch (error) {
           state.thrown(error)
-          return noopSpan(spanOptions)
+          return noopTracer.span(spanOptions)
         }
       },
       context

@@ -1,14 +1,12 @@
 import type * as Tracer from "effect/Tracer"
 import type { InstrumentationScope } from "../Tracing.ts"
-import type { SourcedSpanOptions } from "./startAttributes.ts"
 
-/** The mark of a tracer of ours, which can give its sibling for another instrumentation scope. */
+/** The mark of a tracer that can give its sibling for another instrumentation scope. */
 export const ScopedTracerTypeId = "~loom-tracing/ScopedTracer"
 
 /** @internal */
 export interface ScopedTracer extends Tracer.Tracer {
   readonly [ScopedTracerTypeId]: (scope: InstrumentationScope) => Tracer.Tracer
-  span(options: SourcedSpanOptions): Tracer.Span
 }
 
 /** @internal */

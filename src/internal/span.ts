@@ -11,9 +11,8 @@ import * as Tracer from "effect/Tracer"
 import { errorType } from "./errors.ts"
 import { isLiveSpan } from "./liveSpan.ts"
 import { reportOnce } from "./reportOnce.ts"
-import { isScopedTracer } from "./scopedTracer.ts"
 import * as semconv from "./semconv.ts"
-import { type Attributes, withSource } from "./startAttributes.ts"
+import { type Attributes, SpanSource } from "./startAttributes.ts"
 
 /** Writes an attribute, unless there is nothing to write. */
 export const setAttribute = (span: Tracer.Span, key: string, value: unknown): void => {
@@ -53,7 +52,7 @@ export interface SpanSpec<A, E> {
 
 const spanOptions = <A, E>(spec: SpanSpec<A, E>): Tracer.SpanOptionsNoTrace => ({
   kind: spec.kind,
-  annotations: withSource(Context.empty(), spec),
+  annotations: Context.add(Context.empty(), SpanSource, spec),
   ...(spec.links === undefined ? undefined : { links: spec.links }),
   ...(spec.parent === undefined ? undefined : { parent: spec.parent }),
   ...(spec.root === true ? { root: true } : undefined)
@@ -129,16 +128,18 @@ const makeSpan = <A, E>(
   startTime: bigint
 ): Tracer.Span => {
   const { cache, context } = fiber
-  const { kind, name, root = false } = spec
-  const above = spec.parent ?? (root ? undefined : currentParent(cache.span))
-  const parent = Option.fromUndefinedOr(above)
-  const linksAround = Context.get(context, References.TracerSpanLinks)
-  const links = spec.links === undefined ? linksAround.slice() : [...linksAround, ...spec.links]
-  const sampled = above?.sampled !== false && !isBelowLevel(context)
-  const none: Context.Context<never> = Context.empty()
-  const span = isScopedTracer(tracer)
-    ? tracer.span({ name, parent, annotations: none, links, startTime, kind, root, sampled, source: spec })
-    : tracer.span({ name, parent, annotations: withSource(none, spec), links, startTime, kind, root, sampled })
+  const parent = spec.parent ?? (spec.root === true ? undefined : currentParent(cache.span))
+  const links = Context.get(context, References.TracerSpanLinks)
+  const span = tracer.span({
+    name: spec.name,
+    parent: Option.fromUndefinedOr(parent),
+    annotations: Context.add(Context.empty(), SpanSource, spec),
+    links: spec.links === undefined ? links.slice() : [...links, ...spec.links],
+    startTime,
+    kind: spec.kind,
+    root: spec.root ?? false,
+    sampled: parent?.sampled !== false && !isBelowLevel(context)
+  })
   const annotations = Context.get(context, References.TracerSpanAnnotations)
   for (const key in annotations) span.attribute(key, annotations[key])
   return span
