@@ -48,13 +48,17 @@ export interface TracedMessageSchema<S extends Schema.Constraint> extends
 
 const OptionTypeId: keyof Option.Some<unknown> = "~effect/Option"
 
-/** `Option.isOption` asks through a function that all of a program shares, where V8 cannot foresee the key: only at last. */
-const isOption = (value: object): boolean => OptionTypeId in value || Option.isOption(value)
+/**
+ * `Option.isOption` asks through a function that all of a program shares, where V8 cannot foresee the key. It still has
+ * the last word, should another version of Effect have another key.
+ */
+const isOption = (value: unknown): value is Option.Option<unknown> =>
+  typeof value === "object" && value !== null && (OptionTypeId in value || Option.isOption(value))
 
 // Its own output is checked as well, so it is as direct as can be.
 const isTracedMessage = (input: unknown): input is TracedMessage<unknown> =>
   typeof input === "object" && input !== null && "payload" in input && "traceContext" in input &&
-  typeof input.traceContext === "object" && input.traceContext !== null && isOption(input.traceContext)
+  isOption(input.traceContext)
 
 /** Whether a payload's encoded side names the context's key itself, in one member at least, and so wants to see it. */
 const declaresContextKey = (ast: SchemaAST.AST): boolean =>
