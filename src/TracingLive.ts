@@ -289,7 +289,6 @@ const SDK_PACKAGES = [
   "@grpc/grpc-js@1",
   "@opentelemetry/api@1.9",
   "@opentelemetry/core@2.12.0",
-  "@opentelemetry/otlp-transformer@0.223.0",
   "@opentelemetry/resources@2.12.0",
   "@opentelemetry/sdk-trace-base@2.12.0",
   "@opentelemetry/sdk-trace-node@2.12.0"

@@ -39,8 +39,7 @@ describe("the package's root", () => {
   // The exporter has packages of its own, which are looked for later than the rest.
   it.effect.each([
     ["the OpenTelemetry packages", "opentelemetry|grpc"],
-    ["gRPC", "grpc"],
-    ["the serializer", "opentelemetry\\/otlp-transformer"]
+    ["gRPC", "grpc"]
   ])("works without %s: one line names what is missing, and tracing is off", ([, missing]) =>
     Effect.gen(function*() {
       const { code, stdout } = yield* run(
@@ -75,7 +74,7 @@ describe("the package's root", () => {
          import { makeTracingLive } from ${JSON.stringify(root)}
          await Effect.runPromise(Effect.provide(Effect.void, makeTracingLive({ metrics: true })))`,
         `registerHooks({ resolve(name, context, next) {
-           if (name === "@opentelemetry/otlp-transformer" && context.parentURL.includes("/src/internal/")) throw new Error(name)
+           if (name === "@grpc/grpc-js" && context.parentURL.includes("/src/internal/")) throw new Error(name)
            return next(name, context)
          } })
          const { setInterval } = globalThis
@@ -110,8 +109,8 @@ describe("the package's root", () => {
 
   it.effect.each(
     [
-      ["OTLP over gRPC", { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" }, ["@grpc/grpc-js", "otlp-transformer"]],
-      ["OTLP over HTTP", { OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" }, ["otlp-transformer"]],
+      ["OTLP over gRPC", { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" }, ["@grpc/grpc-js"]],
+      ["OTLP over HTTP", { OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" }, []],
       ["the console", { OTEL_TRACES_EXPORTER: "console" }, []],
       ["nowhere", { OTEL_TRACES_EXPORTER: "none" }, []]
     ] as const

@@ -1,16 +1,17 @@
 /**
- * OTLP over gRPC for the span queue. It is the stock exporter's serializer on a
- * gRPC client of our own, because the stock one hides two things: how many spans
- * the collector rejected from a request that it accepted, and the channel, which
- * after an outage of a minute would wait another before it connects again. And
- * it looks at `process.env` behind the back of `Config`.
+ * OTLP over gRPC for the span queue, on a client of our own, because the stock
+ * exporter hides two things: how many spans the collector rejected from a
+ * request that it accepted, and the channel, which after an outage of a minute
+ * would wait another before it connects again. And it looks at `process.env`
+ * behind the back of `Config`.
  *
  * @internal
  */
 import * as Grpc from "@grpc/grpc-js"
 import { ExportResultCode } from "@opentelemetry/core"
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base"
-import { serializeSpans } from "./otlpDoubles.ts"
+import { identity } from "effect/Function"
+import { serializeSpans } from "./otlpRequest.ts"
 import { readPartialSuccess } from "./otlpResponse.ts"
 import type { SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
@@ -54,16 +55,12 @@ export class OtlpGrpcExporter implements SpanExporter {
   }
 
   export(spans: Array<ReadableSpan>, callback: (result: SpanExportResult) => void): void {
-    const request = serializeSpans(spans)
-    if (request === undefined) {
-      return callback({ code: ExportResultCode.FAILED, error: new Error("The spans could not be serialized") })
-    }
     const client = this.client ??= this.connect()
     const call = client.makeUnaryRequest(
       METHOD,
-      (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+      identity<Buffer>,
       readPartialSuccess,
-      request,
+      serializeSpans(spans),
       this.config.metadata?.clone() ?? new Grpc.Metadata(),
       { deadline: Date.now() + (this.config.timeoutMillis ?? DEFAULT_TIMEOUT) },
       (error, partialSuccess) => {

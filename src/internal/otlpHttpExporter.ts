@@ -13,7 +13,7 @@ import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import { describe } from "./exportFailure.ts"
 import type { Certificates } from "./otlpCertificates.ts"
-import { serializeSpans } from "./otlpDoubles.ts"
+import { serializeSpans } from "./otlpRequest.ts"
 import { readPartialSuccess } from "./otlpResponse.ts"
 import type { SpanExportResult } from "./spanQueue.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
@@ -56,11 +56,7 @@ export class OtlpHttpExporter implements SpanExporter {
   }
 
   export(spans: Array<ReadableSpan>, callback: (result: SpanExportResult) => void): void {
-    const body = serializeSpans(spans)
-    if (body === undefined) {
-      return callback({ code: ExportResultCode.FAILED, error: new Error("The spans could not be serialized") })
-    }
-    this.post(body).then(
+    this.post(serializeSpans(spans)).then(
       callback,
       (error) =>
         callback({
@@ -106,7 +102,7 @@ export class OtlpHttpExporter implements SpanExporter {
 }
 
 /** An answer that breaks off is taken as far as it came: its status says already what has become of the spans. */
-const read = async (response: Http.IncomingMessage): Promise<Uint8Array> => {
+const read = async (response: Http.IncomingMessage): Promise<Buffer> => {
   const chunks: Array<Uint8Array> = []
   let size = 0
   try {
@@ -123,7 +119,7 @@ const read = async (response: Http.IncomingMessage): Promise<Uint8Array> => {
 
 const resultOf = (
   { headers, statusCode = 0, statusMessage }: Http.IncomingMessage,
-  body: Uint8Array
+  body: Buffer
 ): SpanExportResult =>
   statusCode >= 200 && statusCode < 300
     ? { code: ExportResultCode.SUCCESS, partialSuccess: readPartialSuccess(body) }
