@@ -2,8 +2,9 @@
  * Measures candidates against one another. Each runs in a process of its own,
  * so that nothing that one compiles, registers or allocates is felt by another,
  * and they take turns round by round, so that a machine whose speed drifts slows
- * all of them alike. The median round counts, and a ratio is the median of the
- * rounds' own ratios.
+ * all of them alike. What V8 makes of the same code differs from one process to
+ * the next, so each is started anew after some rounds. The median round counts,
+ * and a ratio is the median of the rounds' own ratios.
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
@@ -57,6 +58,9 @@ export interface Measurement {
 }
 
 export interface Effort {
+  /** Processes of a candidate, one after the other. */
+  readonly starts: number
+  /** Rounds of each of them. */
   readonly rounds: number
   /** Milliseconds of one round. */
   readonly roundMillis: number
@@ -64,8 +68,8 @@ export interface Effort {
   readonly warmMillis: number
 }
 
-export const FULL: Effort = { rounds: 25, roundMillis: 80, warmMillis: 1500 }
-export const SHORT: Effort = { rounds: 15, roundMillis: 50, warmMillis: 1500 }
+export const FULL: Effort = { starts: 3, rounds: 9, roundMillis: 80, warmMillis: 1500 }
+export const SHORT: Effort = { starts: 1, rounds: 15, roundMillis: 50, warmMillis: 1500 }
 
 export const median = (values: ReadonlyArray<number>): number => {
   const sorted = values.toSorted((a, b) => a - b)
@@ -128,8 +132,7 @@ const forEach = async <A>(items: ReadonlyArray<A>, task: (item: A) => Promise<vo
   }))
 }
 
-/** Measures some candidates of a question in some of its cases. */
-export const measure = async (
+const measureOnce = async (
   question: string,
   candidates: ReadonlyArray<Candidate>,
   cases: ReadonlyArray<Case>,
@@ -163,4 +166,19 @@ export const measure = async (
   } finally {
     for (const { worker } of workers) worker.end()
   }
+}
+
+/** Measures some candidates of a question in some of its cases. */
+export const measure = async (
+  question: string,
+  candidates: ReadonlyArray<Candidate>,
+  cases: ReadonlyArray<Case>,
+  effort: Effort
+): Promise<ReadonlyArray<Measurement>> => {
+  const starts: Array<ReadonlyArray<Measurement>> = []
+  while (starts.length < effort.starts) starts.push(await measureOnce(question, candidates, cases, effort))
+  return starts[0].map((measurement, index) => ({
+    ...measurement,
+    rounds: starts.flatMap((measurements) => measurements[index].rounds)
+  }))
 }

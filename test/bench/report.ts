@@ -144,8 +144,9 @@ export const intoReadme = (readme: string, results: ReadonlyArray<Result>, effor
     [
       `Measured on ${about.date} with Node ${about.node}, Effect ${about.effect} and OpenTelemetry SDK ` +
       `${about["@opentelemetry/sdk-trace-base"]} on ${about.processors} × ${about.processor}, ${about.memory}, ` +
-      `${about.system}. Each candidate runs in a process of its own; they take turns for ${effort.rounds} rounds, and the ` +
-      "median round counts. Times are processor time. `npm run bench` repeats it and answers the questions in full, " +
+      `${about.system}. Each candidate runs in processes of its own, ${effort.starts} one after the other; they take turns ` +
+      `for ${effort.starts * effort.rounds} rounds, and the median round counts. Times are processor time. ` +
+      "`npm run bench` repeats it and answers the questions in full, " +
       "`npm run bench -- --readme` writes this section."
     ].join("")
   ].join("\n\n")
