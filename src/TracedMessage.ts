@@ -74,6 +74,13 @@ const mayRefuseContextKey = (ast: SchemaAST.AST): boolean =>
 const ignoresContextKey = (ast: SchemaAST.AST): boolean =>
   SchemaAST.isObjects(ast) && ast.propertySignatures.length > 0 && ast.indexSignatures.length === 0
 
+/**
+ * Whether encoding makes an object that nobody else can have seen, neither code of the schema's nor a check, so that it
+ * need not be copied for its context. Where there is nothing to encode, it gives back what it was given.
+ */
+const makesOwnObject = (ast: SchemaAST.AST): boolean =>
+  SchemaAST.isObjects(ast) && ast.encoding === undefined && ast.encodingChecks === undefined
+
 const withoutContext = (wire: Record<string, unknown>): Record<string, unknown> => {
   const { [TRACE_CONTEXT_KEY]: _, ...payload } = wire
   return payload
@@ -130,6 +137,7 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
   const wantsContext = declaresContextKey(encodedAst)
   const refusesContext = mayRefuseContextKey(encodedAst)
   const ignoresContext = ignoresContextKey(encodedAst)
+  const ownsEncoded = makesOwnObject(payload.ast)
 
   // A declaration of the wire's side would say more, but wrap every message once more when it has checked it.
   const schema = Schema.make<Schema.Codec<S["Encoded"] & TraceCarrier>>(SchemaAST.unknown).pipe(
@@ -150,8 +158,8 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             : withoutContext(wire as Record<string, unknown>)
           return Effect.mapEager(decodePayload(input, options), (payload) => ({ payload, traceContext }))
         }),
-        encode: SchemaGetter.transformEffect((message: TracedMessage<S["Type"]>, options) =>
-          Effect.flatMapEager(encodePayload(message.payload, options), (encoded) => {
+        encode: SchemaGetter.transformEffect(({ payload: given, traceContext }: TracedMessage<S["Type"]>, options) =>
+          Effect.flatMapEager(encodePayload(given, options), (encoded) => {
             if (!Predicate.isObject(encoded)) {
               return Effect.fail(
                 new SchemaIssue.InvalidValue({
@@ -159,13 +167,12 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
                 })
               )
             }
-            if (Option.isNone(message.traceContext)) return Effect.succeed(encoded)
-            const headers = formatTraceHeaders(message.traceContext.value)
-            return Effect.succeed(
-              headers.traceparent === undefined && headers.baggage === undefined
-                ? encoded
-                : { ...encoded, [TRACE_CONTEXT_KEY]: headers }
-            )
+            if (Option.isNone(traceContext)) return Effect.succeed(encoded)
+            const headers = formatTraceHeaders(traceContext.value)
+            if (headers.traceparent === undefined && headers.baggage === undefined) return Effect.succeed(encoded)
+            const wire: Record<PropertyKey, unknown> = ownsEncoded && encoded !== given ? encoded : { ...encoded }
+            wire[TRACE_CONTEXT_KEY] = headers
+            return Effect.succeed(wire as typeof encoded)
           })
         )
       }

@@ -270,6 +270,20 @@ describe("TracedMessage", () => {
       }))
   }
 
+  it.effect("shows a check of the wire's side what the payload encodes to, and no context", () =>
+    Effect.gen(function*() {
+      let seen: unknown
+      const payload = Schema.flip(
+        Schema.Struct({ id: Schema.Finite }).check(Schema.makeFilter((value) => {
+          seen = value
+          return true
+        }))
+      )
+      const message = { payload: { id: 1 }, traceContext: Option.some(context) }
+      const wire = yield* Schema.encodeEffect(TracedMessage(payload))(message)
+      assert.deepStrictEqual<unknown>([seen, wire], [{ id: 1 }, { id: 1, _trace_context }])
+    }))
+
   it.effect("reads the payload that it encodes once", () =>
     Effect.gen(function*() {
       let reads = 0
