@@ -76,7 +76,7 @@ const ignoresContextKey = (ast: SchemaAST.AST): boolean =>
 
 /**
  * Whether encoding makes an object that nobody else can have seen, neither code of the schema's nor a check, so that it
- * need not be copied for its context. Where there is nothing to encode, it gives back what it was given.
+ * need not be copied for its context. It may still be what was given: a struct without fields changes nothing.
  */
 const makesOwnObject = (ast: SchemaAST.AST): boolean =>
   SchemaAST.isObjects(ast) && ast.encoding === undefined && ast.encodingChecks === undefined

@@ -250,6 +250,22 @@ describe("TracedMessage", () => {
       )
     ],
     [
+      "a declaration that keeps what it has made",
+      Schema.declareConstructor<unknown>()([], () => () => Effect.succeed(kept))
+    ],
+    [
+      "a union with a member that keeps what it has made",
+      Schema.Union([
+        Schema.String,
+        Schema.Unknown.pipe(
+          Schema.decodeTo(Schema.Struct({ id: Schema.Finite }), {
+            decode: SchemaGetter.transform(() => kept),
+            encode: SchemaGetter.transform(() => kept)
+          })
+        )
+      ])
+    ],
+    [
       "a transformation of a struct that keeps what it has made",
       Schema.Unknown.pipe(
         Schema.decodeTo(Schema.Struct({ id: Schema.Finite }), {

@@ -5,6 +5,7 @@
  * @internal
  */
 import * as Predicate from "effect/Predicate"
+import { readFields } from "./protobufReader.ts"
 
 /** @internal */
 export type Verdict =
@@ -139,40 +140,10 @@ const varintFields = (message: Uint8Array, field: number): Array<number> =>
 /** The values of one field of a protobuf message, up to where the bytes stop making sense. */
 const fields = (message: Uint8Array, wanted: number): Array<Uint8Array | number> => {
   const found: Array<Uint8Array | number> = []
-  let at = 0
-  const varint = (): number => {
-    let value = 0
-    for (let factor = 1; at < message.length; factor *= 128) {
-      const byte = message[at++]!
-      value += (byte & 0x7f) * factor
-      if (byte < 0x80) return value
-    }
-    return Number.NaN
-  }
-  while (at < message.length) {
-    const tag = varint()
-    let value: Uint8Array | number | undefined
-    switch (tag % 8) {
-      case 0:
-        value = varint()
-        break
-      case 1:
-        at += 8
-        break
-      case 2: {
-        const length = varint()
-        value = message.subarray(at, at + length)
-        at += length
-        break
-      }
-      case 5:
-        at += 4
-        break
-      default:
-        return found
-    }
-    if (!(at <= message.length) || Number.isNaN(value)) return found
-    if (value !== undefined && Math.floor(tag / 8) === wanted) found.push(value)
+  try {
+    for (const [field, value] of readFields(message)) if (field === wanted) found.push(value)
+  } catch {
+    // What came before makes sense.
   }
   return found
 }

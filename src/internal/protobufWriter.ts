@@ -5,8 +5,11 @@ const FIXED32 = 5
 
 const TWO_TO_32 = 2 ** 32
 
-/** The most bytes that a number and the tag before it take. */
-const MAX_NUMBER_SIZE = 16
+/** The most bytes that a tag and a number after it take. */
+const MAX_NUMBER_SIZE = 15
+
+/** What is there beyond what is needed at once, so that what follows a long text finds room. */
+const SPARE_SIZE = 1024
 
 /** From about here on, a call into Node's own code takes less time than a loop. */
 const LONG_TEXT = 40
@@ -42,14 +45,14 @@ export class ProtobufWriter {
     return this.bytes.subarray(0, this.size)
   }
 
-  /** An `uint32`, an enumeration or a `bool`. */
+  /** An `uint32`, an enumeration or a `bool`; of any other number, the lowest 32 bits. */
   uint32(field: number, value: number): void {
     this.reserve(MAX_NUMBER_SIZE)
     this.tag(field, VARINT)
-    this.varint(value)
+    this.varint(value >>> 0)
   }
 
-  /** An integer of 64 bits; of a number beyond 2^53, those that it has. */
+  /** An integer of 64 bits. */
   int64(field: number, value: number): void {
     this.reserve(MAX_NUMBER_SIZE)
     this.tag(field, VARINT)
@@ -190,7 +193,7 @@ export class ProtobufWriter {
   }
 
   private grow(size: number): void {
-    const bytes = Buffer.allocUnsafeSlow(Math.max(this.size + size, this.bytes.length * 2))
+    const bytes = Buffer.allocUnsafeSlow(Math.max(this.size + size + SPARE_SIZE, this.bytes.length * 2))
     this.bytes.copy(bytes, 0, 0, this.size)
     this.bytes = bytes
     this.view = new DataView(bytes.buffer)

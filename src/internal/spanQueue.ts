@@ -663,9 +663,9 @@ const VALUE_BYTES = 16
 const SHORT_STRING = 128
 
 const estimateBytes = (span: ReadableSpan): number => {
-  let bytes = SPAN_BYTES + span.name.length + attributesBytes(span.attributes)
+  let bytes = SPAN_BYTES + nameBytes(span.name) + attributesBytes(span.attributes)
   for (const event of span.events) {
-    bytes += EVENT_BYTES + event.name.length
+    bytes += EVENT_BYTES + nameBytes(event.name)
     if (event.attributes !== undefined) bytes += attributesBytes(event.attributes)
   }
   for (const link of span.links) {
@@ -688,6 +688,9 @@ const attributesBytes = (attributes: Attributes): number => {
   }
   return bytes
 }
+
+/** The SDK takes anything for a name. */
+const nameBytes = (name: unknown): number => Predicate.isString(name) ? stringBytes(name) : VALUE_BYTES
 
 const stringBytes = (value: string): number => value.length < SHORT_STRING ? value.length : Buffer.byteLength(value)
 

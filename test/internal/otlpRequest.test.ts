@@ -202,12 +202,55 @@ describe("serializeSpans", () => {
     assertAsStock([own, own])
   })
 
-  it("takes what another SDK leaves out", () => {
+  it("keeps a batch in which something has a name that is no text", () => {
+    const { ended, tracers } = makeTracers()
+    const odd = [404, new URL("http://a/b"), new Error("no"), null, Object.create(null)] as unknown as ReadonlyArray<
+      string
+    >
+    for (const name of odd) tracers[0].startSpan(name).addEvent(name).updateName(name).end()
+    const scope = { name: 1, version: 2, schemaUrl: new URL("http://a") }
+    const status = { code: 2, message: 3 }
+    const context = { ...contextOf(0, "none"), traceState: { serialize: () => 5 } }
+    const foreign = Object.create(ended[0], {
+      instrumentationScope: { value: scope },
+      status: { value: status },
+      spanContext: { value: () => context }
+    }) as ReadableSpan
+    const spans = OtlpDecoder.decodeSpans(serializeSpans([...ended, foreign]))
+    const names = ["404", "http://a/b", "Error: no", "null", ""]
+    assert.deepStrictEqual(spans.map((span) => [span.name, ...span.events.map((event) => event.name)]), [
+      ...names.map((name) => [name, name]),
+      ["404", "404"]
+    ])
+    const { scope: origin, status: told, traceState } = spans[odd.length]
+    assert.deepInclude(origin, { name: "1", version: "2", schemaUrl: "http://a/" })
+    assert.deepStrictEqual([told.message, traceState], ["3", "5"])
+  })
+
+  it("keeps a batch in which a kind, a status or a count is none", () => {
+    const { ended, tracers } = makeTracers()
+    tracers[0].startSpan("kind", { kind: -2 as SpanKind }).setStatus({ code: -1 as SpanStatusCode }).end()
+    tracers[0].startSpan("after").end()
+    const foreign = Object.create(ended[0], { droppedEventsCount: { value: Number.NaN } }) as ReadableSpan
+    const spans = OtlpDecoder.decodeSpans(serializeSpans([...ended, foreign, ended[1]]))
+    assert.deepStrictEqual(spans.map(({ name }) => name), ["kind", "after", "kind", "after"])
+  })
+
+  it("takes what another SDK leaves out, and what is empty", () => {
     const { ended, tracers } = makeTracers()
     tracers[0].startSpan("s").end()
     const event = { name: "e", time: [1, 2] }
     const link = { context: contextOf(1, "none") }
     assertAsStock([Object.create(ended[0], { events: { value: [event] }, links: { value: [link] } }) as ReadableSpan])
+    const context = { ...contextOf(1, "none"), traceFlags: 0x3ff, spanId: "" }
+    assertAsStock([
+      Object.create(ended[0], {
+        instrumentationScope: { value: { name: "", version: "", schemaUrl: "" } },
+        links: { value: [{ context }] },
+        parentSpanContext: { value: context },
+        spanContext: { value: () => context }
+      }) as ReadableSpan
+    ])
   })
 
   it("makes nothing of no spans", () => {

@@ -337,6 +337,15 @@ describe("SpanQueue", () => {
       assert.deepStrictEqual(queue.stats, stats(33, 20, 13, 0))
     })
 
+    it("are bounded as well when something has a name that is no text", () => {
+      const { end, queue, tracer } = setup({ maxQueueBytes: 10_000 })
+      const odd = new Error("no") as unknown as string
+      tracer.startSpan(odd).addEvent(odd).updateName(404 as unknown as string).end()
+      for (let i = 0; i < 20; i++) end(String(i), { text: "x".repeat(1000) })
+      assert.strictEqual(queue.stats.ended, 21)
+      assert.isAtMost(queue.stats.queued, 9)
+    })
+
     it("drops the oldest spans when those it has take too many bytes", async () => {
       const { end, names, queue } = setup({ maxQueueBytes: 10_000 })
       for (const name of ["a", "b", "c", "d"]) end(name, { text: "x".repeat(3000) })
