@@ -49,6 +49,10 @@ const writeText = (writer: ProtobufWriter, field: number, value: unknown): void 
   writer.string(field, text)
 }
 
+/** So it does for the context of a link. */
+const writeId = (writer: ProtobufWriter, field: number, id: unknown): void =>
+  writer.hex(field, typeof id === "string" ? id : "")
+
 /** Writes the value that a message holds, an `AnyValue`: nothing for one that OTLP has no type for. */
 const writeValue = (writer: ProtobufWriter, value: unknown, isDouble: boolean): void => {
   switch (typeof value) {
@@ -109,8 +113,8 @@ const flagsOf = (traceFlags: number, isRemote: boolean | undefined): number =>
 
 const writeLink = (writer: ProtobufWriter, { attributes, context, droppedAttributesCount }: Link): void => {
   const start = writer.begin(13)
-  writer.hex(1, context.traceId)
-  writer.hex(2, context.spanId)
+  writeId(writer, 1, context.traceId)
+  writeId(writer, 2, context.spanId)
   const traceState = context.traceState?.serialize()
   if (traceState) writeText(writer, 3, traceState)
   if (attributes !== undefined) writeKeyValues(writer, 4, attributes)

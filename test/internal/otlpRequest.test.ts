@@ -3,6 +3,7 @@ import {
   type Attributes,
   type AttributeValue,
   ROOT_CONTEXT,
+  type SpanContext,
   SpanKind,
   type SpanStatusCode,
   trace,
@@ -225,6 +226,13 @@ describe("serializeSpans", () => {
     const { scope: origin, status: told, traceState } = spans[odd.length]
     assert.deepInclude(origin, { name: "1", version: "2", schemaUrl: "http://a/" })
     assert.deepStrictEqual([told.message, traceState], ["3", "5"])
+  })
+
+  it("keeps a batch in which a link leads nowhere", () => {
+    const { ended, tracers } = makeTracers()
+    tracers[0].startSpan("s", { links: [{ context: {} as SpanContext, attributes: { a: 1 } }] }).end()
+    const [span] = OtlpDecoder.decodeSpans(serializeSpans(ended))
+    assert.deepInclude(span.links[0], { traceId: "", spanId: "", attributes: { a: 1 } })
   })
 
   it("keeps a batch in which a kind, a status or a count is none", () => {
