@@ -65,7 +65,7 @@ export const judge = (error: unknown): Verdict => {
     case 504:
       return retry(retryAfter(error))
   }
-  return !Predicate.isNumber(code) && NETWORK_FAILURE.test(describe(error)) ? retry() : reject
+  return !isAnswer(error) && NETWORK_FAILURE.test(describe(error)) ? retry() : reject
 }
 
 /** The error in one line, for a log. @internal */
@@ -96,6 +96,9 @@ export const remedy = (error: unknown): string => {
 /** A text from elsewhere as the end of a log line: no line breaks, no full stop, no novel. @internal */
 export const oneLine = (text: unknown): string =>
   Predicate.isString(text) ? text.replace(/[\p{Cc}\s]+/gu, " ").slice(0, 300).replace(/[\s.:]+$/, "").trimStart() : ""
+
+/** Whether the failure is an answer, by its status, and not one of the exporter's own. @internal */
+export const isAnswer = (error: unknown): boolean => Predicate.isNumber(codeOf(error))
 
 const codeOf = (error: unknown): unknown => Predicate.hasProperty(error, "code") ? error.code : undefined
 

@@ -14,7 +14,7 @@ import { type ExportResult, ExportResultCode, suppressTracing } from "@opentelem
 import type { ReadableSpan, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import * as Predicate from "effect/Predicate"
 import type { ExportStats } from "../Tracing.ts"
-import { describe, judge, oneLine, remedy } from "./exportFailure.ts"
+import { describe, isAnswer, judge, oneLine, remedy } from "./exportFailure.ts"
 
 /** @internal */
 export interface SpanQueueOptions {
@@ -362,10 +362,13 @@ export class SpanQueue implements SpanProcessor {
     if (isNews) this.recover()
     if (verdict._tag === "Reject") {
       this.release(batch)
+      const [reason, failure] = isAnswer(error)
+        ? ["refused by the collector", "The collector refused"]
+        : ["that the exporter failed on", "The exporter failed on"]
       this.lose(
-        "refused by the collector",
+        reason,
         count,
-        () => `The collector refused a batch of ${count} spans, which are lost: ${describe(error)}.${remedy(error)}`
+        () => `${failure} a batch of ${count} spans, which are lost: ${describe(error)}.${remedy(error)}`
       )
     } else if (count === 1) {
       this.release(batch)

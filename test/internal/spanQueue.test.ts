@@ -576,7 +576,9 @@ describe("SpanQueue", () => {
       ["INTERNAL", failWith(grpcError(13, "INTERNAL")), "13 INTERNAL."],
       ["UNAUTHENTICATED", failWith(grpcError(16, "UNAUTHENTICATED")), "Check the credentials"],
       ["HTTP 400", failWith(Object.assign(new Error("Bad Request"), { code: 400 })), "Bad Request."],
-      ["HTTP 404", failWith(Object.assign(new Error("Not Found"), { code: 404 })), "Check that the endpoint"],
+      ["HTTP 404", failWith(Object.assign(new Error("Not Found"), { code: 404 })), "Check that the endpoint"]
+    ]
+    const exporters: typeof permanent = [
       ["an exporter that throws", throwing(new TypeError("x is not a function")), "x is not a function."],
       ["an exporter that throws nothing", throwing(undefined), "no reason was given."],
       ["a failure without an error", failWith(undefined), "no reason was given."],
@@ -587,15 +589,22 @@ describe("SpanQueue", () => {
       ["a result without a code", answerGarbage({}), "no reason was given."],
       ["a code that nobody knows", answerGarbage({ code: "fine" }), "no reason was given."]
     ]
-    it.each(permanent)("drops the batch, counts it and goes on after %s", async (_, answer, reason) => {
-      const { endMany, queue, reports } = setup({ answers: [answer, succeed] })
-      endMany(20)
-      await pass(60_000)
-      assert.deepStrictEqual(queue.stats, stats(20, 10, 10, 0))
-      assert.include(reports[0], "The collector refused a batch of 10 spans, which are lost: ")
-      assert.include(reports[0], reason)
-      assert.deepStrictEqual(reports.slice(1), ["Spans were lost, 10 in all: 10 refused by the collector."])
-    })
+    for (
+      const [rows, failure, lost] of [
+        [permanent, "The collector refused", "refused by the collector"],
+        [exporters, "The exporter failed on", "that the exporter failed on"]
+      ] as const
+    ) {
+      it.each(rows)("drops the batch, counts it and goes on after %s", async (_, answer, reason) => {
+        const { endMany, queue, reports } = setup({ answers: [answer, succeed] })
+        endMany(20)
+        await pass(60_000)
+        assert.deepStrictEqual(queue.stats, stats(20, 10, 10, 0))
+        assert.include(reports[0], `${failure} a batch of 10 spans, which are lost: `)
+        assert.include(reports[0], reason)
+        assert.deepStrictEqual(reports.slice(1), [`Spans were lost, 10 in all: 10 ${lost}.`])
+      })
+    }
   })
 
   describe("requests that are too large", () => {
