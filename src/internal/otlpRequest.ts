@@ -49,7 +49,7 @@ const writeText = (writer: ProtobufWriter, field: number, value: unknown): void 
   writer.string(field, text)
 }
 
-/** So it does for the context of a link. */
+/** The SDK takes anything for the context of a link as well. */
 const writeId = (writer: ProtobufWriter, field: number, id: unknown): void =>
   writer.hex(field, typeof id === "string" ? id : "")
 

@@ -1,37 +1,22 @@
 /** A receiver of OTLP over gRPC that counts spans and forgets them: a process that `export.ts` starts. */
 import * as grpc from "@grpc/grpc-js"
+import { readFields } from "../../src/internal/protobufReader.ts"
 
 /** Answered once so many spans have come in all. */
 export interface Await {
   readonly spans: number
 }
 
-/** The length-delimited fields of a protobuf message that have this number. */
-function* fields(message: Buffer, field: number): Generator<Buffer> {
-  let at = 0
-  const varint = (): number => {
-    let value = 0
-    for (let shift = 1;; shift *= 128) {
-      const byte = message[at++]
-      value += (byte & 0x7f) * shift
-      if (byte < 0x80) return value
-    }
-  }
-  while (at < message.length) {
-    const key = varint()
-    const type = key & 7
-    if (type !== 2) throw new Error(`unexpected wire type ${type}`)
-    const end = varint() + at
-    if (key >> 3 === field) yield message.subarray(at, end)
-    at = end
-  }
+/** The messages that a message holds in the field of this number. */
+function* messages(message: Uint8Array, wanted: number): Generator<Uint8Array> {
+  for (const [field, value] of readFields(message)) if (field === wanted && typeof value !== "number") yield value
 }
 
 /** `resource_spans`, then `scope_spans`, then `spans`. */
-const countSpans = (request: Buffer): number => {
+const countSpans = (request: Uint8Array): number => {
   let count = 0
-  for (const resourceSpans of fields(request, 1)) {
-    for (const scopeSpans of fields(resourceSpans, 2)) count += Array.from(fields(scopeSpans, 2)).length
+  for (const resourceSpans of messages(request, 1)) {
+    for (const scopeSpans of messages(resourceSpans, 2)) count += Array.from(messages(scopeSpans, 2)).length
   }
   return count
 }
