@@ -363,13 +363,20 @@ const addToMessage = <M extends object>(message: M, fiber: AnyFiber): M & TraceC
   }
 }
 
-/** Whether the keys of a record are the names of headers and nothing else, so that none needs to be searched for. */
-const hasOnlyHeaders = (record: object): record is Readonly<Record<keyof TraceHeaders, unknown>> => {
-  if (!isPlainObject(record)) return false
-  for (const key in record) {
-    if (!hasOwn(record, key) || (key !== "traceparent" && key !== "tracestate" && key !== "baggage")) return false
+/** Reads the three headers of a record in one pass, as long as none has another spelling. */
+const readRecord = (record: Readonly<Record<string, unknown>>): Option.Option<RemoteContext> => {
+  let traceparent: unknown
+  let tracestate: unknown
+  let baggage: unknown
+  for (const key of Object.keys(record)) {
+    if (key === "traceparent") traceparent = record.traceparent
+    else if (key === "tracestate") tracestate = record.tracestate
+    else if (key === "baggage") baggage = record.baggage
+    else if (isVariant(key, "traceparent") || isVariant(key, "tracestate") || isVariant(key, "baggage")) {
+      return readHeaders(lookup(record, "traceparent"), lookup(record, "tracestate"), lookup(record, "baggage"))
+    }
   }
-  return true
+  return readHeaders(traceparent, tracestate, baggage)
 }
 
 /**
@@ -383,9 +390,7 @@ export const readTraceContext = (message: unknown): Option.Option<RemoteContext>
     if (!Predicate.isObject(message) || !hasOwn(message, TRACE_CONTEXT_KEY)) return Option.none()
     const headers = message[TRACE_CONTEXT_KEY]
     if (!Predicate.isObject(headers)) return Option.none()
-    return hasOnlyHeaders(headers)
-      ? readHeaders(headers.traceparent, headers.tracestate, headers.baggage)
-      : readHeaders(lookup(headers, "traceparent"), lookup(headers, "tracestate"), lookup(headers, "baggage"))
+    return readRecord(headers)
   } catch {
     return Option.none()
   }

@@ -206,6 +206,9 @@ describe("extractTraceContext", () => {
       ["as Go's http.Header writes them", { Traceparent: traceparent, Tracestate: "a=b", Baggage: "c=d" }],
       ["in capitals", { TRACEPARENT: traceparent, TRACESTATE: "a=b", BAGGAGE: "c=d" }],
       ["as they come", { tRaCePaReNt: traceparent, traceState: "a=b", BaGgAgE: "c=d" }],
+      ["with one in capitals", { traceparent, TRACESTATE: "a=b", baggage: "c=d" }],
+      ["with the last one in capitals", { traceparent, tracestate: "a=b", BAGGAGE: "c=d" }],
+      ["beside what is no header of a trace", { id: "1", traceparent, tracestate: "a=b", sender: "x", baggage: "c=d" }],
       ["beside a misspelt one that is worse", {
         Traceparent: "00-bad",
         traceparent,
