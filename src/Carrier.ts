@@ -389,8 +389,7 @@ export const readTraceContext = (message: unknown): Option.Option<RemoteContext>
   try {
     if (!Predicate.isObject(message) || !hasOwn(message, TRACE_CONTEXT_KEY)) return Option.none()
     const headers = message[TRACE_CONTEXT_KEY]
-    if (!Predicate.isObject(headers)) return Option.none()
-    return readRecord(headers)
+    return Predicate.isObject(headers) ? readRecord(headers) : Option.none()
   } catch {
     return Option.none()
   }
