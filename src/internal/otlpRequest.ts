@@ -49,9 +49,12 @@ const writeText = (writer: ProtobufWriter, field: number, value: unknown): void 
   writer.string(field, text)
 }
 
-/** The SDK takes anything for the context of a link as well. */
-const writeId = (writer: ProtobufWriter, field: number, id: unknown): void =>
-  writer.hex(field, typeof id === "string" ? id : "")
+/**
+ * The SDK takes anything for the context of a link as well. A collector refuses a whole request for one identifier of
+ * another length, but none for an empty one.
+ */
+const writeId = (writer: ProtobufWriter, field: number, id: unknown, length: number): void =>
+  writer.hex(field, typeof id === "string" && id.length === length ? id : "")
 
 /** Writes the value that a message holds, an `AnyValue`: nothing for one that OTLP has no type for. */
 const writeValue = (writer: ProtobufWriter, value: unknown, isDouble: boolean): void => {
@@ -113,8 +116,8 @@ const flagsOf = (traceFlags: number, isRemote: boolean | undefined): number =>
 
 const writeLink = (writer: ProtobufWriter, { attributes, context, droppedAttributesCount }: Link): void => {
   const start = writer.begin(13)
-  writeId(writer, 1, context.traceId)
-  writeId(writer, 2, context.spanId)
+  writeId(writer, 1, context.traceId, 32)
+  writeId(writer, 2, context.spanId, 16)
   const traceState = context.traceState?.serialize()
   if (traceState) writeText(writer, 3, traceState)
   if (attributes !== undefined) writeKeyValues(writer, 4, attributes)

@@ -230,9 +230,19 @@ describe("serializeSpans", () => {
 
   it("keeps a batch in which a link leads nowhere", () => {
     const { ended, tracers } = makeTracers()
-    tracers[0].startSpan("s", { links: [{ context: {} as SpanContext, attributes: { a: 1 } }] }).end()
+    const attributes = { a: 1 }
+    const contexts = [{}, { traceId: "abcd1234", spanId: "ff00", traceFlags: 1 }, {
+      traceId: 1,
+      spanId: "0".repeat(17)
+    }]
+    tracers[0].startSpan("s", { links: contexts.map((context) => ({ context: context as SpanContext, attributes })) })
+      .end()
     const [span] = OtlpDecoder.decodeSpans(serializeSpans(ended))
-    assert.deepInclude(span.links[0], { traceId: "", spanId: "", attributes: { a: 1 } })
+    // A collector refuses all of a request in which an identifier has another length, unless it is empty.
+    assert.deepStrictEqual(
+      span.links.map(({ attributes, spanId, traceId }) => ({ attributes, spanId, traceId })),
+      contexts.map(() => ({ attributes, spanId: "", traceId: "" }))
+    )
   })
 
   it("keeps a batch in which a kind, a status or a count is none", () => {
