@@ -314,7 +314,8 @@ export const currentTraceContext: Effect.Effect<Option.Option<RemoteContext>> = 
 /** As `Object.hasOwn`, which V8 does not compile into the code that calls it. */
 const hasOwn = (value: object, key: string): boolean => Object.prototype.hasOwnProperty.call(value, key)
 
-const isPlainObject = (value: object): boolean => {
+/** @internal */
+export const isPlainObject = (value: object): boolean => {
   const prototype = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }

@@ -248,20 +248,25 @@ const spanName = (options: MessagingOptions, type: OperationType): string => {
   return options.temporary === true || options.anonymous === true ? operation : `${operation} ${options.destination}`
 }
 
+const messagingSpec = <A, E>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  options: MessagingOptions,
+  type: OperationType
+): SpanSpec<A, E> => ({
+  name: spanName(options, type),
+  kind: KINDS[type],
+  start: startAttributes(options, type),
+  begin: (span) => writeMessage(span, options, fiber)
+})
+
+/** What is to be known of the span beside the usual is read by `more`, since options may throw where they are read. */
 const messagingSpan = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   fiber: Fiber.Fiber<unknown, unknown>,
   options: MessagingOptions,
   type: OperationType,
-  more?: () => Partial<SpanSpec<A, E>>
-): Effect.Effect<A, E, R> =>
-  tracedBy(fiber, self, () => ({
-    name: spanName(options, type),
-    kind: KINDS[type],
-    start: startAttributes(options, type),
-    begin: (span) => writeMessage(span, options, fiber),
-    ...more?.()
-  }))
+  more?: () => Partial<SpanSpec<A, E>> | undefined
+): Effect.Effect<A, E, R> => tracedBy(fiber, self, () => ({ ...messagingSpec(fiber, options, type), ...more?.() }))
 
 /** The link to the context of a message, with what is to be said of it. */
 const linkOf = (message: BatchMessage): Tracer.SpanLink | undefined => {
@@ -333,14 +338,11 @@ export const withProducerSpan: {
   <A, E, R>(self: Effect.Effect<A, E, R>, options: ProducerOptions): Effect.Effect<A, E, R> =>
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return self
-      const created = options.traceContext === undefined ? undefined : linkOf({ traceContext: options.traceContext })
-      return messagingSpan(
-        self,
-        fiber,
-        options,
-        "send",
-        created === undefined ? undefined : () => ({ kind: "client", links: [created] })
-      )
+      return messagingSpan(self, fiber, options, "send", () => {
+        const { traceContext } = options
+        const created = traceContext === undefined ? undefined : linkOf({ traceContext })
+        return created === undefined ? undefined : { kind: "client", links: [created] }
+      })
     })
 )
 
@@ -435,18 +437,20 @@ const consumerSpan = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   fiber: Fiber.Fiber<unknown, unknown>,
   options: MessagingOptions
-): Effect.Effect<A, E, R> => {
-  const creation = fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
-  const ambient = creation === undefined
-    ? undefined
-    : propagatedSpan(Context.getOrUndefined(creation.annotations, AmbientSpan))
-  const linksCreation = options.relation === "link" && creation !== undefined
-  const linked = linksCreation ? creation : ambient
-  return messagingSpan(self, fiber, options, "process", () => ({
-    ...(linked === undefined ? undefined : { links: [{ span: linked, attributes: {} }] }),
-    ...(linksCreation ? ambient === undefined ? { root: true } : { parent: ambient } : undefined)
-  }))
-}
+): Effect.Effect<A, E, R> =>
+  messagingSpan(self, fiber, options, "process", () => {
+    const creation = fiber.cache.span?._tag === "ExternalSpan" ? fiber.cache.span : undefined
+    const ambient = creation === undefined
+      ? undefined
+      : propagatedSpan(Context.getOrUndefined(creation.annotations, AmbientSpan))
+    const linksCreation = options.relation === "link" && creation !== undefined
+    // A context that was made by hand may name no span that there can be.
+    const linked = linksCreation ? propagatedSpan(creation) : ambient
+    return {
+      ...(linked === undefined ? undefined : { links: [{ span: linked, attributes: {} }] }),
+      ...(linksCreation ? ambient === undefined ? { root: true } : { parent: ambient } : undefined)
+    }
+  })
 
 const withReceiveSpanOptions = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -454,16 +458,12 @@ const withReceiveSpanOptions = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     if (isTracingOff(fiber)) return self
-    const { messages } = options
-    return messagingSpan(
-      self,
-      fiber,
-      options,
-      "receive",
-      messages === undefined ? undefined : () => ({
+    return messagingSpan(self, fiber, options, "receive", () => {
+      const { messages } = options
+      return messages === undefined ? undefined : {
         finish: (span, exit) => exit._tag === "Success" ? writeReceived(span, messages, exit.value) : undefined
-      })
-    )
+      }
+    })
   })
 
 const writeReceived = <A>(
@@ -602,15 +602,16 @@ export const withBatchSpan: {
   <A, E, R>(self: Effect.Effect<A, E, R>, options: BatchOptions): Effect.Effect<A, E, R> =>
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return self
-      const type = options.type ?? "process"
-      return messagingSpan(self, fiber, options, type, () => ({
-        kind: type === "process" ? "consumer" : "client",
-        start: {
-          ...startAttributes(options, type),
-          [semconv.MESSAGING_BATCH_MESSAGE_COUNT]: options.messages.length
-        },
-        links: linksOf(options.messages)
-      }))
+      return tracedBy(fiber, self, () => {
+        const { messages, type = "process" } = options
+        const spec = messagingSpec<A, E>(fiber, options, type)
+        return {
+          ...spec,
+          kind: type === "process" ? "consumer" : "client",
+          start: { ...spec.start, [semconv.MESSAGING_BATCH_MESSAGE_COUNT]: messages.length },
+          links: linksOf(messages)
+        }
+      })
     })
 )
 
@@ -628,14 +629,14 @@ const utf8 = new TextDecoder()
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 
 /** Decodes a raw message and goes on inside its consumer span, one way or the other. */
-const makeProcess = <A, I, RD, RE, M>(
-  schema: Schema.Codec<TracedMessage<A>, I, RD, RE>,
+const makeProcess = <T extends TracedMessage<unknown>, I, RD, RE, M>(
+  schema: Schema.Codec<T, I, RD, RE>,
   options: HandlerOptions<M>
 ) => {
   const decode = Schema.decodeUnknownEffect(schema)
   return <B, E, R, B2, E2, R2>(
     raw: M,
-    onMessage: (message: TracedMessage<A>) => Effect.Effect<B, E, R>,
+    onMessage: (message: TracedMessage<T["payload"]>) => Effect.Effect<B, E, R>,
     onUndecodable: (undecodable: UndecodableMessage) => Effect.Effect<B2, E2, R2>
   ): Effect.Effect<B | B2, E | E2, R | R2 | RD> => {
     const decodeRaw = (headers: Option.Option<RemoteContext>) => {
@@ -676,7 +677,11 @@ const readGivenContext = <M>(
   traceContext: NonNullable<HandlerOptions<M>["traceContext"]>,
   raw: M
 ): Effect.Effect<Option.Option<RemoteContext>> =>
-  Effect.suspend(() => traceContext(raw)).pipe(
+  Effect.suspend((): Effect.Effect<unknown> => {
+    const given: unknown = traceContext(raw)
+    return Effect.isEffect(given) ? given as Effect.Effect<unknown> : Effect.void
+  }).pipe(
+    Effect.map((given) => Option.isOption(given) ? given as Option.Option<RemoteContext> : Option.none()),
     Effect.catchDefect((error) =>
       Effect.as(
         reportOnce(traceContext, "The traceContext option of a message handler has failed", error) ?? Effect.void,
@@ -748,10 +753,10 @@ const withDescribedSpan =
  * @category handlers
  * @since 0.1.0
  */
-export const handleTracedMessage = <A, I, RD, RE, B, E, R, M = unknown>(
-  schema: Schema.Codec<TracedMessage<A>, I, RD, RE>,
+export const handleTracedMessage = <T extends TracedMessage<unknown>, I, RD, RE, B, E, R, M = unknown>(
+  schema: Schema.Codec<T, I, RD, RE>,
   options: HandlerOptions<M>,
-  handler: (payload: A, message: TracedMessage<A>, raw: M) => Effect.Effect<B, E, R>
+  handler: (payload: T["payload"], message: TracedMessage<T["payload"]>, raw: M) => Effect.Effect<B, E, R>
 ): (wire: M) => Effect.Effect<B, E | UndecodableMessage, R | RD> => {
   const receive = makeProcess(schema, options)
   return (raw) => receive(raw, (message) => handler(message.payload, message, raw), Effect.fail)
@@ -807,21 +812,26 @@ export const handleTracedMessage = <A, I, RD, RE, B, E, R, M = unknown>(
  * @category handlers
  * @since 0.1.0
  */
-export const handleTracedStream = <A, I, RD, RE, B, E, R, E2, R2, M = unknown>(
-  schema: Schema.Codec<TracedMessage<A>, I, RD, RE>,
+export const handleTracedStream = <T extends TracedMessage<unknown>, I, RD, RE, B, E, R, E2, R2, M = unknown>(
+  schema: Schema.Codec<T, I, RD, RE>,
   options: StreamHandlerOptions<M, E2, R2>,
-  handler: (payload: A, message: TracedMessage<A>, raw: M) => Effect.Effect<B, E, R>
+  handler: (payload: T["payload"], message: TracedMessage<T["payload"]>, raw: M) => Effect.Effect<B, E, R>
 ): <E3, R3>(messages: Stream.Stream<M, E3, R3>) => Stream.Stream<B, E | E2 | E3, R | R2 | R3 | RD> => {
   const receive = makeProcess(schema, options)
   const handle = (raw: M): Effect.Effect<Result.Result<B, void>, E | E2, R | R2 | RD> => {
+    /** Once it has been taken: `deadLetter` may fail with it as well. */
     let dead: UndecodableMessage | undefined
     const handled = receive(
       raw,
       (message) => Effect.map(handler(message.payload, message, raw), Result.succeed),
-      (undecodable) => {
-        dead = undecodable
-        return Effect.andThen(options.deadLetter(undecodable, raw), Effect.fail(undecodable))
-      }
+      (undecodable) =>
+        Effect.andThen(
+          options.deadLetter(undecodable, raw),
+          Effect.suspend(() => {
+            dead = undecodable
+            return Effect.fail(undecodable)
+          })
+        )
     )
     // By identity, as the handler may have messages of its own that do not decode.
     return Effect.catchIf(

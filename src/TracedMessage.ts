@@ -12,7 +12,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
-import { currentTraceContext, readTraceContext, TRACE_CONTEXT_KEY } from "./Carrier.ts"
+import { currentTraceContext, isPlainObject, readTraceContext, TRACE_CONTEXT_KEY } from "./Carrier.ts"
 import type { TraceCarrier } from "./Carrier.ts"
 import { formatTraceHeaders } from "./TraceContext.ts"
 import type { RemoteContext } from "./TraceContext.ts"
@@ -42,6 +42,7 @@ export interface TracedMessageSchema<S extends Schema.Constraint> extends
     S["EncodingServices"]
   >
 {
+  readonly "Rebuild": TracedMessageSchema<S>
   /** The schema of the payload. */
   readonly payload: S
 }
@@ -81,10 +82,19 @@ const ignoresContextKey = (ast: SchemaAST.AST): boolean =>
 const makesOwnObject = (ast: SchemaAST.AST): boolean =>
   SchemaAST.isObjects(ast) && ast.encoding === undefined && ast.encodingChecks === undefined
 
-const withoutContext = (wire: Record<string, unknown>): Record<string, unknown> => {
-  const { [TRACE_CONTEXT_KEY]: _, ...payload } = wire
-  return payload
+const withoutContext = (wire: object): object => {
+  if (isPlainObject(wire)) {
+    const { [TRACE_CONTEXT_KEY]: _, ...payload } = wire as Record<string, unknown>
+    return payload
+  }
+  // What a class has of its fields on its prototype, such as defaults and getters, belongs to the payload as well.
+  const { [TRACE_CONTEXT_KEY]: _, ...own } = Object.getOwnPropertyDescriptors(wire) as PropertyDescriptorMap
+  return Object.create(Object.getPrototypeOf(wire), own)
 }
+
+/** An encoded payload with a context beside it. What is no plain object cannot be copied, and goes without. */
+const withContext = (payload: unknown, context: unknown): unknown =>
+  Predicate.isObject(payload) && isPlainObject(payload) ? { ...payload, [TRACE_CONTEXT_KEY]: context } : payload
 
 /**
  * Schema of a message that carries its trace context beside its payload.
@@ -107,7 +117,8 @@ const withoutContext = (wire: Record<string, unknown>): Record<string, unknown> 
  * **Gotchas**
  *
  * The payload's encoded side must be an object: a bare string or number has
- * nowhere to put a context.
+ * nowhere to put a context. An object of a class, which cannot be copied, is
+ * sent as it is and without one, as with {@link injectTraceContext}.
  *
  * **Example** (Decoding a message)
  *
@@ -134,13 +145,47 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
   const decodePayload = SchemaParser.decodeUnknownEffect(payload)
   const encodePayload = SchemaParser.encodeUnknownEffect(payload)
   const encodedAst = SchemaAST.toEncoded(payload.ast)
+  const encodedSide = Schema.make<Schema.Codec<unknown>>(encodedAst)
   const wantsContext = declaresContextKey(encodedAst)
   const refusesContext = mayRefuseContextKey(encodedAst)
   const ignoresContext = ignoresContextKey(encodedAst)
   const ownsEncoded = makesOwnObject(payload.ast)
 
-  // A declaration of the wire's side would say more, but wrap every message once more when it has checked it.
-  const schema = Schema.make<Schema.Codec<S["Encoded"] & TraceCarrier>>(SchemaAST.unknown).pipe(
+  const payloadOf = (wire: object, options: SchemaAST.ParseOptions): object => {
+    const keepsContext = options.onExcessProperty === "error"
+      ? wantsContext && !refusesContext
+      : wantsContext || ignoresContext
+    return keepsContext || !Object.hasOwn(wire, TRACE_CONTEXT_KEY) ? wire : withoutContext(wire)
+  }
+
+  /** The wire under a derived codec: the payload under that of its own schema, and the context as it is. */
+  const linkTo = (codec: Schema.Codec<unknown, unknown>): SchemaAST.Link => {
+    const keepingContext =
+      (parse: (input: unknown, options: SchemaAST.ParseOptions) => Effect.Effect<unknown, SchemaIssue.Issue>) =>
+      (wire: unknown, options: SchemaAST.ParseOptions) =>
+        Predicate.isObject(wire) && Object.hasOwn(wire, TRACE_CONTEXT_KEY)
+          ? Effect.mapEager(
+            parse(payloadOf(wire, options), options),
+            (payload) => wantsContext ? payload : withContext(payload, wire[TRACE_CONTEXT_KEY])
+          )
+          : parse(wire, options)
+    return Schema.link<unknown>()(Schema.Unknown, {
+      decode: SchemaGetter.transformEffect(keepingContext(SchemaParser.decodeUnknownEffect(codec))),
+      encode: SchemaGetter.transformEffect(keepingContext(SchemaParser.encodeUnknownEffect(codec)))
+    })
+  }
+
+  // That it is an object is checked where its context is read.
+  const wireSide = Schema.declareConstructor<S["Encoded"] & TraceCarrier>()(
+    [],
+    () => (wire) => Effect.succeed(wire as S["Encoded"] & TraceCarrier),
+    {
+      toCodecJson: () => linkTo(Schema.toCodecJson(encodedSide)),
+      toCodecStringTree: () => linkTo(Schema.toCodecStringTree(encodedSide))
+    }
+  )
+
+  const schema = wireSide.pipe(
     Schema.decodeTo(
       Schema.declare<TracedMessage<S["Type"]>>(isTracedMessage, { identifier: "TracedMessage" }),
       {
@@ -150,13 +195,10 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             return Effect.fail(new SchemaIssue.InvalidValue({ expected: "object" }, wire, options))
           }
           const traceContext = readTraceContext(wire)
-          const keepsContext = options.onExcessProperty === "error"
-            ? wantsContext && !refusesContext
-            : wantsContext || ignoresContext
-          const input = keepsContext || !Object.hasOwn(wire as object, TRACE_CONTEXT_KEY)
-            ? wire
-            : withoutContext(wire as Record<string, unknown>)
-          return Effect.mapEager(decodePayload(input, options), (payload) => ({ payload, traceContext }))
+          return Effect.mapEager(
+            decodePayload(payloadOf(wire, options), options),
+            (payload) => ({ payload, traceContext })
+          )
         }),
         encode: SchemaGetter.transformEffect(({ payload: given, traceContext }: TracedMessage<S["Type"]>, options) =>
           Effect.flatMapEager(encodePayload(given, options), (encoded) => {
@@ -170,9 +212,12 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             if (Option.isNone(traceContext)) return Effect.succeed(encoded)
             const headers = formatTraceHeaders(traceContext.value)
             if (headers.traceparent === undefined && headers.baggage === undefined) return Effect.succeed(encoded)
-            const wire: Record<PropertyKey, unknown> = ownsEncoded && encoded !== given ? encoded : { ...encoded }
+            if (!ownsEncoded || encoded === given) {
+              return Effect.succeed(withContext(encoded, headers) as typeof encoded)
+            }
+            const wire: Record<PropertyKey, unknown> = encoded
             wire[TRACE_CONTEXT_KEY] = headers
-            return Effect.succeed(wire as typeof encoded)
+            return Effect.succeed(encoded)
           })
         )
       }

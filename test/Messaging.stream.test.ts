@@ -167,6 +167,20 @@ describe("handleTracedStream", () => {
       assert.deepStrictEqual(recorder.spans.map((span) => span.attributes["error.type"]), ["QueueFull"])
     }))
 
+  it.effect("a dead letter that fails with the message itself fails the stream with it", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const error = yield* Effect.flip(recorder.run(
+        Stream.make("{", wire(2)).pipe(
+          handleTracedStream(schema, { ...options, deadLetter: Effect.fail }, (task) => Effect.succeed(task.id)),
+          Stream.runDrain
+        )
+      ))
+      assert.instanceOf(error, UndecodableMessage)
+      assert.strictEqual(error.wire, "{")
+      assert.lengthOf(recorder.spans, 1)
+    }))
+
   it.effect("a failing handler fails the stream, also with an undecodable message of its own", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()

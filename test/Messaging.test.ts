@@ -16,6 +16,7 @@ import {
   withCreateSpan,
   withProducerSpan,
   withReceiveSpan,
+  withRemoteContext,
   withSettleSpan,
   withTraceContext
 } from "loom-tracing"
@@ -179,6 +180,14 @@ describe("withProducerSpan", () => {
     }))
 })
 
+/** Options of which one cannot be read. */
+const throwing = <K extends string>(key: K): MessagingOptions & Record<K, never> =>
+  Object.defineProperty({ ...options }, key, {
+    get: () => {
+      throw new Error("hands off")
+    }
+  }) as never
+
 const spanIdsOf = (links: ReadonlyArray<{ readonly context: { readonly spanId: string } }>) =>
   links.map((link) => link.context.spanId)
 
@@ -317,16 +326,18 @@ describe("withBatchSpan", () => {
       }))
   }
 
-  it.effect("without messages costs the span, and is reported once", () =>
+  it.effect("with options that cannot be read costs the span, and is reported once", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()
       const logs: Array<unknown> = []
       const logger = Logger.make(({ message }) => logs.push(message))
-      const broken = withBatchSpan(options as never)
-      const result = yield* recorder.run(Effect.all([broken(Effect.succeed(1)), broken(Effect.succeed(2))])).pipe(
+      const spans = [{ ...options }, throwing("type"), throwing("messages")].map((broken) =>
+        withBatchSpan(broken as never)
+      )
+      const result = yield* recorder.run(Effect.all(spans.map((span, index) => span(Effect.succeed(index))))).pipe(
         Effect.provide(Logger.layer([logger]))
       )
-      assert.deepStrictEqual(result, [1, 2])
+      assert.deepStrictEqual(result, [0, 1, 2])
       assert.lengthOf(recorder.spans, 0)
       assert.lengthOf(logs, 1)
       assert.match(String(logs[0]), /options of a span could not be read.*TypeError/)
@@ -400,6 +411,18 @@ describe("withConsumerSpan", () => {
       assert.deepStrictEqual(span.links.map((link) => link.context.spanId), [spanId])
     }))
 
+  it.effect("relation link: to no span that there cannot be", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const traceContext = { traceparent: { traceId: "abcd1234", spanId: "ff00", traceFlags: 1 } }
+      yield* recorder.run(
+        Effect.void.pipe(withConsumerSpan({ ...options, relation: "link" }), withRemoteContext(traceContext))
+      )
+      assert.deepStrictEqual(recorder.spans.map(({ links, parentSpanContext }) => ({ links, parentSpanContext })), [
+        { links: [], parentSpanContext: undefined }
+      ])
+    }))
+
   it.effect("relation link: a child of the span that was current already", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()
@@ -424,6 +447,25 @@ describe("withConsumerSpan", () => {
         recorder.span("poll").spanContext().spanId
       )
     }))
+})
+
+describe("options that throw where they are read cost the span, and nothing else", () => {
+  for (
+    const [name, span] of [
+      ["withProducerSpan", withProducerSpan(throwing("traceContext"))],
+      ["withCreateSpan", withCreateSpan(throwing("destination"))],
+      ["withConsumerSpan", withConsumerSpan(throwing("relation"))],
+      ["withReceiveSpan", withReceiveSpan(throwing("messages"))],
+      ["withSettleSpan", withSettleSpan(throwing("operation"))]
+    ] as const
+  ) {
+    it.effect(name, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const result = yield* recorder.run(span(Effect.succeed(1)).pipe(withTraceContext(received)))
+        assert.deepStrictEqual([result, recorder.spans.length], [1, 0])
+      }))
+  }
 })
 
 describe("handleTracedMessage", () => {
@@ -548,6 +590,17 @@ describe("handleTracedMessage", () => {
       }
       assert.deepStrictEqual(recorder.spans.map((span) => span.parentSpanContext?.spanId), [spanId, spanId])
     }))
+
+  for (const [name, answer] of [["no effect", undefined], ["an effect of no option", Effect.void]]) {
+    it.effect(`a traceContext option that answers with ${name} answers with no context`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const traceContext = () => answer as never
+        const handle = handleTracedMessage(schema, { ...options, traceContext }, (task) => Effect.succeed(task.id))
+        assert.strictEqual(yield* recorder.run(handle(JSON.stringify({ id: 7, ...received }))), 7)
+        assert.strictEqual(recorder.span("process tasks").parentSpanContext?.spanId, spanId)
+      }))
+  }
 
   it.effect("options that throw cost what they would have said, and nothing else", () =>
     Effect.gen(function*() {

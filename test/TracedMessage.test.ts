@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Option, Predicate, Schema, SchemaGetter } from "effect"
+import { PersistedQueue } from "effect/persistence"
 import { makeTracedMessage, TracedMessage, withTraceContext } from "loom-tracing"
 
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -170,6 +171,69 @@ describe("TracedMessage", () => {
       })
     }))
 
+  const Rich = Schema.Struct({
+    at: Schema.Date,
+    count: Schema.BigInt,
+    ratio: Schema.Number,
+    bytes: Schema.Uint8Array,
+    by: Schema.Option(Schema.String),
+    seen: Schema.ReadonlyMap(Schema.String, Schema.Number),
+    note: Schema.optional(Schema.String)
+  })
+  const rich = {
+    at: new Date(0),
+    count: 10n,
+    ratio: Number.NaN,
+    bytes: Uint8Array.of(1),
+    by: Option.some("x"),
+    seen: new Map([["a", 1]]),
+    note: undefined
+  }
+  const codecs: ReadonlyArray<
+    readonly [string, (schema: Schema.Codec<unknown, unknown>) => Schema.Codec<unknown, unknown>]
+  > = [
+    ["JSON", Schema.toCodecJson],
+    ["trees of strings", Schema.toCodecStringTree]
+  ]
+  class Job extends Schema.Class<Job>("Job")({ at: Schema.Date }) {}
+  const Forwarded = Schema.Struct({ at: Schema.Date, _trace_context: Schema.Any })
+  const payloads: ReadonlyArray<readonly [string, Schema.Codec<unknown, object>, object]> = [
+    ["a struct", Rich, rich],
+    ["a class", Job, new Job({ at: new Date(0) })],
+    ["a union", Schema.Union([Schema.Struct({ kind: Schema.Literal("a"), at: Schema.Date }), Rich]), rich],
+    ["a record", Schema.Record(Schema.String, Schema.Date), { a: new Date(0) }],
+    ["one that keeps the context itself", Forwarded, { at: new Date(0), _trace_context }]
+  ]
+  for (const [kind, toCodec] of codecs) {
+    for (const [name, schema, payload] of payloads) {
+      it.effect(`as a codec of ${kind}, it is that of its payload: ${name}`, () =>
+        Effect.gen(function*() {
+          const own = yield* Schema.encodeEffect(toCodec(schema))(payload)
+          const codec = toCodec(TracedMessage(schema))
+          const message = { payload, traceContext: Option.some(context) }
+          const wire = yield* Schema.encodeEffect(codec)(message)
+          assert.deepStrictEqual(wire, { ...own as object, _trace_context })
+          assert.deepStrictEqual(yield* Schema.decodeEffect(codec)(wire), message)
+          assert.deepStrictEqual(yield* Schema.encodeEffect(codec)({ payload, traceContext: Option.none() }), own)
+          assert.deepStrictEqual(yield* Schema.decodeEffect(codec)(own), {
+            payload,
+            traceContext: "_trace_context" in payload ? Option.some(context) : Option.none()
+          })
+        }))
+    }
+  }
+
+  it.effect("survives a persisted queue, which stores JSON", () =>
+    Effect.gen(function*() {
+      const queue = yield* PersistedQueue.make({ name: "tasks", schema: TracedMessage(Rich) })
+      const message = { payload: rich, traceContext: Option.some(context) }
+      yield* queue.offer(message)
+      assert.deepStrictEqual(yield* queue.take(Effect.succeed), message)
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(PersistedQueue.layer.pipe(Layer.provide(PersistedQueue.layerStoreMemory)))
+    ))
+
   it.effect("all issues are reported when asked for", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(
@@ -283,6 +347,50 @@ describe("TracedMessage", () => {
         const wire = yield* Schema.encodeEffect(TracedMessage(payload))(message)
         assert.deepStrictEqual<unknown>(wire, { id: 1, _trace_context })
         assert.deepStrictEqual([given, kept], [{ id: 1 }, { id: 1 }])
+      }))
+  }
+
+  class Money {
+    readonly #cents: number
+    constructor(cents: number) {
+      this.#cents = cents
+    }
+    toJSON() {
+      return { cents: this.#cents }
+    }
+  }
+  for (
+    const [name, payload, value] of [
+      ["an object of a class", Schema.instanceOf(Money), new Money(5)],
+      ["anything, which is an object of a class", Schema.Unknown, new Money(5)],
+      ["a date", Schema.Date, new Date(0)],
+      ["bytes", Schema.Uint8Array, Uint8Array.of(1)]
+    ] as ReadonlyArray<readonly [string, Schema.Codec<unknown>, unknown]>
+  ) {
+    it.effect(`what cannot be copied is sent as it is, without a context: ${name}`, () =>
+      Effect.gen(function*() {
+        const message = { payload: value, traceContext: Option.some(context) }
+        assert.strictEqual(yield* Schema.encodeEffect(TracedMessage(payload))(message), value)
+      }))
+  }
+
+  const Request = Schema.Struct({ kind: Schema.Literal("request"), retries: Schema.Number })
+  for (
+    const [name, payload, options] of [
+      ["a struct", Request, {}],
+      ["a struct, strictly", Request, { onExcessProperty: "error" }],
+      ["a union", Schema.Union([Schema.Struct({ kind: Schema.Literal("reply") }), Request]), {}]
+    ] as const
+  ) {
+    it.effect(`a context hides nothing that a message has on its prototype: ${name}`, () =>
+      Effect.gen(function*() {
+        // As protobuf's generated classes keep defaults.
+        const wire = Object.assign(Object.create({ retries: 3 }), { kind: "request", _trace_context })
+        const message = yield* Schema.decodeUnknownEffect(TracedMessage(payload), options)(wire)
+        assert.deepStrictEqual(message, {
+          payload: { kind: "request", retries: 3 },
+          traceContext: Option.some(context)
+        })
       }))
   }
 

@@ -45,6 +45,7 @@ expectTypeOf<Wire & TraceCarrier>().toExtend<typeof Message.Encoded>()
 expectTypeOf<typeof Message.DecodingServices>().toEqualTypeOf<Keys>()
 expectTypeOf<typeof Message.EncodingServices>().toEqualTypeOf<Vault>()
 expectTypeOf(Message.payload).toEqualTypeOf<typeof Task>()
+expectTypeOf(Message.annotate({ title: "Task" }).payload).toEqualTypeOf<typeof Task>()
 
 // Within other schemas.
 const Text = Schema.fromJsonString(Message)
@@ -81,6 +82,15 @@ const handle = handleTracedMessage(Text, options, (payload, message) => {
 expectTypeOf(handle).toEqualTypeOf<
   (wire: unknown) => Effect.Effect<number, Refused | UndecodableMessage, Keys | Vault>
 >()
+
+// Of one envelope among several, the payload is that of any.
+const Note = Schema.Struct({ note: Schema.String })
+const Either = Schema.fromJsonString(Schema.Union([Message, TracedMessage(Note)]))
+handleTracedMessage(Either, options, (payload, message) => {
+  expectTypeOf(payload).toEqualTypeOf<Payload | { readonly note: string }>()
+  expectTypeOf(message.payload).toEqualTypeOf<Payload | { readonly note: string }>()
+  return Effect.void
+})
 
 /** A message as a client of a broker has it. */
 interface Raw {
