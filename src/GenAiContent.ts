@@ -248,8 +248,11 @@ const SENSITIVE = "~loom-tracing/sensitive"
 
 /**
  * Marks a schema: what it describes is hidden by {@link hideSensitive}, and in
- * the arguments and results of tools that run under `withEffectAiSpans`. The
- * messages of a model hold what it was told and what it asks for all the same.
+ * the arguments and results of tools that run under `withEffectAiSpans`. Those
+ * are encoded: what is encoded in another form than it is decoded, such as a
+ * struct with other keys or in a JSON string, is hidden as a whole if anything
+ * in it is marked. The messages of a model hold what it was told and what it
+ * asks for all the same.
  *
  * **Example** (Hiding an argument of a tool)
  *
@@ -305,57 +308,85 @@ const hasMark = (ast: SchemaAST.AST, seen: Set<SchemaAST.AST> = new Set()): bool
     (ast.encoding ?? []).some((link) => hasMark(link.to, seen))
 }
 
-type Hide = (value: unknown) => unknown
+/** Hides what is marked in a value, and gives `other` for a value of another shape than the schema's. */
+type Hide = (value: unknown, other: unknown) => unknown
 
-const hides = new WeakMap<SchemaAST.AST, Hide>()
+const hideWhole: Hide = () => REDACTED
 
-const hideOf = (ast: SchemaAST.AST): Hide => {
-  const known = hides.get(ast)
+/** The side of a schema that a value is of, and the rules for it that were made. */
+interface Side {
+  readonly isEncoded: boolean
+  readonly hides: WeakMap<SchemaAST.AST, Hide>
+}
+
+const DECODED: Side = { isEncoded: false, hides: new WeakMap() }
+const ENCODED: Side = { isEncoded: true, hides: new WeakMap() }
+
+const hideOf = (ast: SchemaAST.AST, side: Side): Hide => {
+  const known = side.hides.get(ast)
   if (known !== undefined) return known
   // A schema that contains itself finds this one while its own is made.
-  hides.set(ast, (value) => hide(value))
+  side.hides.set(ast, (value, other) => hide(value, other))
   const hide: Hide = !hasMark(ast)
     ? identity
-    : isMarked(ast) || !childrenOf(ast).some((child) => hasMark(child))
-    // Of what is marked only in its encoded form, there is no telling what has become.
-    ? () => REDACTED
-    : hideInside(ast)
-  hides.set(ast, hide)
+    // Of what is marked on the other side of an encoding, there is no telling what has become.
+    : isMarked(ast) || (side.isEncoded && ast.encoding !== undefined) ||
+        !childrenOf(ast).some((child) => hasMark(child))
+    ? hideWhole
+    : hideInside(ast, side)
+  side.hides.set(ast, hide)
   return hide
 }
 
-const hideInside = (ast: SchemaAST.AST): Hide => {
+const NO_MATCH = Symbol()
+
+/** Hides in a value that may match several schemas: what one of them hides stays hidden. */
+const hideAny = (types: ReadonlyArray<SchemaAST.AST>, side: Side): Hide => {
+  // Of an item or a key that no schema is about, none hides anything.
+  if (types.length === 0) return identity
+  const hides = types.filter((type) => hasMark(type)).map((type) => hideOf(type, side))
+  const unmarked = types.filter((type) => !hasMark(type)).map((type) => {
+    const schema = Schema.make<Schema.Top>(type)
+    return Schema.is(side.isEncoded ? Schema.toEncoded(schema) : schema)
+  })
+  return (value, other) => {
+    let result: unknown = NO_MATCH
+    for (const hide of hides) {
+      const hidden = hide(result === NO_MATCH ? value : result, NO_MATCH)
+      if (hidden !== NO_MATCH) result = hidden
+    }
+    if (result !== NO_MATCH) return result
+    return unmarked.some((is) => is(value)) ? value : other
+  }
+}
+
+const hideInside = (ast: SchemaAST.AST, side: Side): Hide => {
   switch (ast._tag) {
     case "Suspend":
-      return hideOf(ast.thunk())
-    case "Union": {
-      // A value may match several members. What one of them hides stays hidden.
-      const members = ast.types.map(hideOf)
-      return (value) => members.reduce((result, hide) => hide(result), value)
-    }
+      return hideOf(ast.thunk(), side)
+    case "Union":
+      return hideAny(ast.types, side)
     case "Arrays": {
-      const elements = ast.elements.map(hideOf)
-      const rest = ast.rest.map(hideOf)
-      return (value) =>
+      const elements = ast.elements.map((element) => hideOf(element, side))
+      // Which of the rest an item matches is not worth counting.
+      const rest = hideAny(ast.rest, side)
+      return (value, other) =>
         Array.isArray(value)
-          // Which of the rest an item matches is not worth counting: what one of them hides stays hidden.
-          ? value.map((item: unknown, index) =>
-            index < elements.length ? elements[index](item) : rest.reduce((result, hide) => hide(result), item)
-          )
-          : value
+          ? value.map((item: unknown, index) => (index < elements.length ? elements[index] : rest)(item, REDACTED))
+          : other
     }
     case "Objects": {
-      const properties = ast.propertySignatures.map(({ name, type }) => [name, hideOf(type)] as const)
+      const properties = ast.propertySignatures.map(({ name, type }) => [name, hideOf(type, side)] as const)
       const names = new Set(ast.propertySignatures.map(({ name }) => name))
       // Of a record whose keys are marked there is nothing to show.
-      if (ast.indexSignatures.some(({ parameter }) => hasMark(parameter))) return () => REDACTED
-      const records = ast.indexSignatures.map(({ type }) => hideOf(type))
-      return (value) => {
-        if (!Predicate.isObject(value)) return value
+      if (ast.indexSignatures.some(({ parameter }) => hasMark(parameter))) return hideWhole
+      const records = hideAny(ast.indexSignatures.map(({ type }) => type), side)
+      return (value, other) => {
+        if (!Predicate.isObject(value)) return other
         const copy: Record<PropertyKey, unknown> = { ...value }
-        for (const [name, hide] of properties) if (name in copy) copy[name] = hide(copy[name])
+        for (const [name, hide] of properties) if (name in copy) copy[name] = hide(copy[name], REDACTED)
         for (const name of Object.keys(copy)) {
-          if (!names.has(name)) copy[name] = records.reduce((result, hide) => hide(result), copy[name])
+          if (!names.has(name)) copy[name] = records(copy[name], REDACTED)
         }
         return copy
       }
@@ -364,11 +395,11 @@ const hideInside = (ast: SchemaAST.AST): Hide => {
       // The instance of a class hides what its fields hide. Any other declared type, such as an option of something
       // that is marked, is hidden as a whole.
       const mark = `~effect/Schema/Class/${ast.annotations?.identifier}`
-      const fields = hideOf(ast.typeParameters[0])
-      return (value) => Predicate.hasProperty(value, mark) ? fields(value) : REDACTED
+      const fields = hideOf(ast.typeParameters[0], side)
+      return (value, other) => Predicate.hasProperty(value, mark) ? fields(value, other) : REDACTED
     }
     case "TemplateLiteral":
-      return () => REDACTED
+      return hideWhole
     default:
       return identity
   }
@@ -384,8 +415,9 @@ const hideInside = (ast: SchemaAST.AST): Hide => {
  * **Details**
  *
  * The function takes the decoded value and returns a copy, in which what
- * {@link sensitive} marks is replaced by `<redacted>`. Values of `Redacted`
- * need no mark: they never appear.
+ * {@link sensitive} marks is replaced by `<redacted>`, and so is a text
+ * or any other value in the place of a struct or a list with a mark inside.
+ * Values of `Redacted` need no mark: they never appear.
  *
  * **Example** (Hiding a part of a tool's result)
  *
@@ -406,7 +438,16 @@ const hideInside = (ast: SchemaAST.AST): Hide => {
  * @since 0.1.0
  */
 export const hideSensitive = <S extends Schema.Top>(schema: S): (value: S["Type"]) => unknown => (value) =>
-  hideOf(schema.ast)(value)
+  hideOf(schema.ast, DECODED)(value, REDACTED)
+
+/**
+ * Hides in an encoded value what {@link hideSensitive} hides in the decoded one,
+ * together with all that shares its encoding.
+ *
+ * @internal
+ */
+export const hideSensitiveEncoded = (schema: Schema.Constraint, value: unknown): unknown =>
+  hideOf(schema.ast, ENCODED)(value, REDACTED)
 
 // =============================================================================
 // Shapes

@@ -29,7 +29,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { type GenAiProvider, type LlmCallOptions, withEmbeddingsSpan } from "./GenAi.ts"
-import { hideSensitive } from "./GenAiContent.ts"
+import { hideSensitiveEncoded } from "./GenAiContent.ts"
 import {
   effectAiCall,
   effectAiFold,
@@ -160,9 +160,9 @@ const withoutArguments = (): (key: string) => boolean => {
   return (key) => !written.delete(key)
 }
 
-/** What a tool's schema marks as sensitive is hidden also in the encoded form, which has the same shape as a rule. */
+/** What a tool was given and what the model is given are encoded values. */
 const hideIn = (schema: Schema.Constraint | undefined, value: unknown): unknown =>
-  schema === undefined ? value : hideSensitive(schema as Schema.Top)(value)
+  schema === undefined ? value : hideSensitiveEncoded(schema, value)
 
 const runTool = (
   toolkit: AnyToolkit,

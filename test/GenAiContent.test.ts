@@ -554,6 +554,26 @@ describe("hideSensitive", () => {
       ["what is marked after it was decoded", Schema.Struct({ n: sensitive(Schema.FiniteFromString) }), { n: 4111 }, {
         n: hidden
       }],
+      ["a text in the place of a struct", Schema.Struct({ in: Schema.Struct({ card: Card }) }), { in: SECRET }, {
+        in: hidden
+      }],
+      ["a list in the place of a struct", Schema.Struct({ card: Card }), [SECRET], hidden],
+      ["a struct in the place of a list", Schema.Struct({ in: Schema.Array(Card) }), { in: { card: SECRET } }, {
+        in: hidden
+      }],
+      ["a text in the place of any member of a union", Schema.NullOr(Schema.Struct({ card: Card })), SECRET, hidden],
+      [
+        "nothing of a union's members and a record's values that are not marked",
+        Schema.Struct({
+          a: Schema.NullOr(Schema.Struct({ card: Card })),
+          b: Schema.Union([Schema.Array(Card), Schema.String]),
+          c: Schema.optional(Schema.Struct({ card: Card })),
+          d: Schema.Record(Schema.String, Schema.Union([Schema.Struct({ card: Card }), Schema.FiniteFromString]))
+        }),
+        { a: null, b: "b", c: undefined, d: { e: 1 } },
+        { a: null, b: "b", c: undefined, d: { e: 1 } }
+      ],
+      ["no more than what is known of", Schema.Struct({ card: Card }), { card: SECRET, b: 1 }, { card: hidden, b: 1 }],
       [
         "nothing, where nothing is marked",
         Schema.Struct({ a: Schema.Option(Schema.String) }),

@@ -827,6 +827,104 @@ describe("content", () => {
       assert.strictEqual(attributes["gen_ai.tool.call.result"], `{"user":"ada","token":"<redacted>"}`)
     }))
 
+  describe("of a tool is hidden as a whole where what is marked is encoded in another form", () => {
+    const Card = Schema.Struct({ amount: Schema.FiniteFromString, card: sensitive(Schema.String) })
+    const Renamed = Card.pipe(Schema.encodeKeys({ card: "c" }))
+    class Account extends Schema.Class<Account>("Account")({ card: sensitive(Schema.String) }) {}
+    interface Chain {
+      readonly card: string
+      readonly next: Chain | null
+    }
+    const Chain: Schema.Codec<Chain, unknown> = Schema.Struct({
+      card: sensitive(Schema.String),
+      next: Schema.NullOr(Schema.suspend((): Schema.Codec<Chain, unknown> => Chain))
+    }).pipe(Schema.encodeKeys({ card: "c" }))
+    const amountOf = Schema.Struct({ amount: Schema.FiniteFromString })
+    const card = { amount: "5", card: CANARY }
+    const renamed = { amount: "5", c: CANARY }
+    const hidden = "<redacted>"
+    for (
+      const [name, schema, encoded, expected] of [
+        ["by its keys alone where a struct keeps them", Card, card, { amount: "5", card: hidden }],
+        ["a struct with other keys", Renamed, renamed, hidden],
+        ["a JSON string", Schema.fromJsonString(Card), JSON.stringify(card), hidden],
+        ["a JSON string of other keys", Schema.fromJsonString(Renamed), JSON.stringify(renamed), hidden],
+        ["a list", Schema.Array(Renamed), [renamed, renamed], [hidden, hidden]],
+        ["an element of a tuple", Schema.Tuple([Schema.FiniteFromString, Renamed]), ["1", renamed], ["1", hidden]],
+        ["a record", Schema.Record(Schema.String, Renamed), { a: renamed }, { a: hidden }],
+        ["a member of a union", Schema.Union([Renamed, amountOf]), renamed, hidden],
+        ["a member of a union of scalars", Schema.Union([Schema.FiniteFromString, Card]), card, {
+          amount: "5",
+          card: hidden
+        }],
+        ["none of a union where another member is given", Schema.Union([Schema.FiniteFromString, Card]), "7", "7"],
+        ["a class", Account, { card: CANARY }, hidden],
+        ["what contains itself", Chain, { c: CANARY, next: { c: CANARY, next: null } }, hidden],
+        ["an option", Schema.OptionFromNullOr(Card), card, hidden],
+        ["an optional key", Schema.Struct({ in: Schema.optionalKey(Renamed) }), { in: renamed }, { in: hidden }],
+        [
+          "a key with a default",
+          Schema.Struct({ in: Card.pipe(Schema.withDecodingDefaultKey(Effect.succeed(card))) }),
+          { in: card },
+          { in: hidden }
+        ],
+        [
+          "a struct around it",
+          Schema.Struct({ in: Renamed }).pipe(Schema.encodeKeys({ in: "i" })),
+          { i: renamed },
+          hidden
+        ],
+        [
+          "nothing of what is encoded beside it",
+          Schema.Struct({ at: Schema.DateFromString, pin: sensitive(Schema.FiniteFromString), in: Card }),
+          { at: "1970-01-01T00:00:00.000Z", pin: "4111", in: card },
+          { at: "1970-01-01T00:00:00.000Z", pin: hidden, in: { amount: "5", card: hidden } }
+        ],
+        [
+          "what is marked on the encoded side",
+          sensitive(Schema.String).pipe(Schema.decodeTo(Schema.FiniteFromString)),
+          "4111",
+          hidden
+        ]
+      ] as ReadonlyArray<readonly [string, Schema.Codec<unknown>, unknown, unknown]>
+    ) {
+      it.effect(name, () =>
+        Effect.gen(function*() {
+          const value = Schema.Struct({ value: schema })
+          const tools = Toolkit.make(Tool.make("echo", { parameters: value, success: value }))
+          const { exit, span } = yield* recorded(
+            Effect.gen(function*() {
+              const toolkit = withToolkitSpans(yield* tools)
+              return yield* Effect.flatMap(toolkit.handle("echo", { value: encoded }), Stream.runCollect)
+            }).pipe(
+              Effect.map((results) => results.map(({ encodedResult }) => encodedResult)),
+              Effect.provide(tools.toLayer({ echo: Effect.succeed }))
+            ),
+            { capture: "SPAN_ONLY" }
+          )
+          assert.deepStrictEqual<unknown>(exit, Exit.succeed([{ value: encoded }]))
+          const { attributes } = span("execute_tool echo")
+          for (const name of ["arguments", "result"]) {
+            assert.deepStrictEqual(JSON.parse(String(attributes[`gen_ai.tool.call.${name}`])), { value: expected })
+          }
+        }))
+    }
+
+    it.effect("and where the model has not kept to the schema", () =>
+      Effect.gen(function*() {
+        const tools = Toolkit.make(Tool.make("pay", { parameters: Schema.Struct({ with: Card }) }))
+        const { exit, span } = yield* recorded(
+          Effect.gen(function*() {
+            const toolkit = withToolkitSpans(yield* tools)
+            return yield* toolkit.handle("pay", { with: JSON.stringify(card) as never })
+          }).pipe(Effect.provide(tools.toLayer({ pay: () => Effect.void }))),
+          { capture: "SPAN_ONLY" }
+        )
+        assert.isTrue(Exit.isFailure(exit))
+        assert.strictEqual(span("execute_tool pay").attributes["gen_ai.tool.call.arguments"], `{"with":"<redacted>"}`)
+      }))
+  })
+
   const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "hello" }] as const
   for (const [name, prompt] of [["a Set", new Set(messages)], ["an iterator", messages.values()]] as const) {
     it.effect(`is there of a prompt that is ${name}, and the model gets all of it`, () =>
