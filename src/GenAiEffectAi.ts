@@ -190,26 +190,36 @@ const runTool = (
       stopWatching()
       return Scope.close(scope, exit)
     }
-    const fail = (exit: Exit.Failure<unknown, unknown>) => {
+    const fail = (cause: Cause.Cause<unknown>) => {
       call?.toolFails()
-      return end(Exit.failCause(exit.cause))
+      return end(Exit.failCause(cause))
     }
     call?.toolBegins(callId)
     return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(startSpan(spec, scope), (span) =>
         Effect.onExitPrimitive(
           restore(withinSpan(toolkit.handle(...toolCall), new StandInSpan(span, withoutArguments()), spec)),
-          (exit) => exit._tag === "Failure" ? fail(exit) : undefined
+          (exit) => exit._tag === "Failure" ? fail(exit.cause) : undefined
         ))
     ).pipe(Effect.map((results) => {
       let last: ToolResult | undefined
+      let failure: Cause.Cause<unknown> | undefined
       return results.pipe(
         Stream.map((result) => {
           if (!result.preliminary) last = result
           return result
         }),
+        Stream.tapCause((cause) =>
+          Effect.sync(() => {
+            failure = cause
+          })
+        ),
         Stream.onExit((exit) => {
-          if (exit._tag === "Failure") return fail(exit)
+          if (failure !== undefined) return fail(failure)
+          // What else ends the stream is not the tool's failure, and interrupts a tool that has not given its result.
+          if (exit._tag === "Failure" && (last === undefined || Exit.hasInterrupts(exit))) {
+            return fail(Cause.interrupt(fiber.id))
+          }
           // The program goes on with a failure that it has asked to be given as a result.
           return end(last?.isFailure === true ? Exit.fail(last.result) : Exit.succeed(last))
         })

@@ -558,6 +558,52 @@ describe("the tools of a call", () => {
       }))
   }
 
+  const slowAndBroken = Toolkit.make(
+    Tool.make("slow", { success: Schema.String }),
+    Tool.make("broken", { success: Schema.String, failure: NoSuchCity })
+  )
+  const both = ["slow", "broken"].map((name) => ({ type: "tool-call", id: name, name, params: {} }) as const)
+  const parallel = {
+    generateText: Effect.asVoid(LanguageModel.generateText({ prompt: "hello", toolkit: slowAndBroken })),
+    streamText: Stream.runDrain(LanguageModel.streamText({ prompt: "hello", toolkit: slowAndBroken }))
+  }
+  for (const [method, ask] of Object.entries(parallel)) {
+    it.effect(`${method}: a tool that is interrupted by the failure of another one has not failed`, () =>
+      Effect.gen(function*() {
+        const started = yield* Deferred.make<void>()
+        const parts = [...both, finish("tool-calls")]
+        const registry = new Map()
+        const { exit, span } = yield* recorded(
+          ask.pipe(
+            Effect.provide([
+              layerOf(Effect.succeed(parts), Stream.fromIterable(parts)),
+              slowAndBroken.toLayer({
+                slow: () => Effect.andThen(Deferred.succeed(started, undefined), Effect.never),
+                broken: () => Effect.andThen(Deferred.await(started), Effect.fail(new NoSuchCity({ city: "Atlantis" })))
+              })
+            ]),
+            Effect.provideService(GenAiMetrics, true),
+            Effect.provideService(Metric.MetricRegistry, registry)
+          )
+        )
+        assert.isTrue(Exit.isFailure(exit))
+        const { attributes, status } = span("execute_tool slow")
+        assert.deepStrictEqual(status, { code: "unset" })
+        assert.strictEqual(attributes["effect.fiber.interrupted"], true)
+        assert.notProperty(attributes, "error.type")
+        assert.strictEqual(span("execute_tool broken").attributes["error.type"], "NoSuchCity")
+        assert.deepStrictEqual(span("llm.call").status, { code: "unset" })
+        const metrics = yield* Effect.provideService(Metric.snapshot, Metric.MetricRegistry, registry)
+        assert.sameDeepMembers(
+          metrics.filter(({ id }) => id === "gen_ai.execute_tool.duration").map(({ attributes }) => [
+            attributes?.["gen_ai.tool.name"],
+            attributes?.["error.type"]
+          ]),
+          [["broken", "NoSuchCity"], ["slow", undefined]]
+        )
+      }))
+  }
+
   it.effect("run while the model goes on to stream, whose time that is", () =>
     Effect.gen(function*() {
       const streamed = yield* Deferred.make<void>()
@@ -1127,6 +1173,44 @@ describe("withToolkitSpans", () => {
       )
       assert.strictEqual(span("execute_tool weather").attributes["effect.fiber.interrupted"], true)
     }))
+
+  for (
+    const { expected, handler, name } of [
+      {
+        name: "has answered",
+        handler: () => Effect.succeed({ celsius: 21 }),
+        expected: { result: `{"celsius":21}`, interrupted: undefined }
+      },
+      {
+        name: "is about to answer",
+        handler: (_, { preliminary }) => Effect.andThen(preliminary({ celsius: 20 }), Effect.never),
+        expected: { result: undefined, interrupted: true }
+      }
+    ] as ReadonlyArray<{
+      readonly name: string
+      readonly handler: Toolkit.HandlersFrom<typeof WeatherTools["tools"]>["weather"]
+      readonly expected: { readonly result: string | undefined; readonly interrupted: boolean | undefined }
+    }>
+  ) {
+    it.effect(`a tool that ${name} does not fail with who reads its results`, () =>
+      Effect.gen(function*() {
+        const { exit, span } = yield* recorded(
+          Effect.gen(function*() {
+            const results = yield* withToolkitSpans(yield* WeatherTools).handle("weather", { city: "Paris" })
+            yield* Stream.runForEach(results, () => Effect.fail(new NoSuchCity({ city: "Paris" })))
+          }).pipe(Effect.provide(WeatherTools.toLayer({ weather: handler }))),
+          { capture: "SPAN_ONLY" }
+        )
+        assert.isTrue(Exit.isFailure(exit))
+        const { attributes, status } = span("execute_tool weather")
+        assert.deepStrictEqual(status, { code: "unset" })
+        assert.notProperty(attributes, "error.type")
+        assert.deepStrictEqual({
+          result: attributes["gen_ai.tool.call.result"],
+          interrupted: attributes["effect.fiber.interrupted"]
+        }, expected)
+      }))
+  }
 
   it.effect("a tool that there is not", () =>
     Effect.gen(function*() {
