@@ -472,13 +472,8 @@ export const normalizeInstructions = (instructions: string | ReadonlyArray<Messa
 
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 
-/**
- * What a tool was given or has returned: the convention wants an object. An
- * object that is written as JSON is read, anything else is wrapped.
- *
- * @internal
- */
-export const normalizeObject = (key: string) => (value: unknown): unknown => {
+/** The convention wants an object. One that is written as JSON is read, anything else is wrapped. */
+const normalizeObject = (key: string) => (value: unknown): unknown => {
   if (value === undefined || Predicate.isObject(value)) return value
   if (Predicate.isString(value) && value.startsWith("{")) {
     const decoded = decodeJson(value)
@@ -486,6 +481,20 @@ export const normalizeObject = (key: string) => (value: unknown): unknown => {
   }
   return { [key]: value }
 }
+
+/**
+ * What a tool was given.
+ *
+ * @internal
+ */
+export const normalizeArguments = normalizeObject("input")
+
+/**
+ * What a tool has returned.
+ *
+ * @internal
+ */
+export const normalizeResult = normalizeObject("output")
 
 /**
  * The text of an answer, as Loom records it; `undefined` when it holds none.
@@ -520,6 +529,12 @@ const cuts: Partial<Record<Content["kind"], ElementCut>> = {
   memory_records: { keep: "first", marker: (count) => ({ content: CUT, records: count }) }
 }
 
+/** What has to be an object still when it is a tree: of some objects, such as a date, a tree is a text. */
+const objects: Partial<Record<Content["kind"], (tree: unknown) => unknown>> = {
+  tool_arguments: normalizeArguments,
+  tool_result: normalizeResult
+}
+
 // =============================================================================
 // Capture
 // =============================================================================
@@ -550,7 +565,8 @@ export class ContentBudget {
   /** Prints content that is written to so many places. */
   print({ kind, value }: Content, copies: number): string | undefined {
     const maxBytes = Math.floor(this.remaining / copies)
-    const tree = toPlain(value)
+    const plain = toPlain(value)
+    const tree = objects[kind]?.(plain) ?? plain
     const printed = Predicate.isString(tree) ? printText(tree, maxBytes) : printJson(tree, maxBytes, cuts[kind])
     if (printed !== undefined) this.remaining -= Buffer.byteLength(printed) * copies
     return printed

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Api from "@opentelemetry/api"
 import type { Sampler } from "@opentelemetry/sdk-trace-base"
 import { SamplingDecision } from "@opentelemetry/sdk-trace-base"
-import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Redacted, Tracer } from "effect"
+import { Cause, Data, DateTime, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Redacted, Tracer } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import type { GenAiSettings, LlmResponse, LlmSpanOptions } from "loom-tracing"
@@ -837,6 +837,42 @@ describe("withToolSpan", () => {
       ) => [attributes["gen_ai.tool.call.arguments"], attributes["gen_ai.tool.call.result"]])
       assert.deepStrictEqual(content, [[`{"city":"Paris"}`, `{"value":21}`], [`{"input":"x"}`, `{"output":21}`]])
     }))
+
+  for (
+    const [name, value, expected] of [
+      ["a text", "x", "x"],
+      ["null", null, null],
+      ["a list", [1], [1]],
+      ["a date", new Date(0), "1970-01-01T00:00:00.000Z"],
+      ["a moment of Effect's", DateTime.makeUnsafe(0), "1970-01-01T00:00:00.000Z"],
+      ["an address", new URL("http://localhost/a"), "http://localhost/a"],
+      ["bytes", new Uint8Array(3), "<3 bytes>"],
+      ["a secret", Redacted.make("x"), "<redacted>"],
+      ["an object that says it is a list", { toJSON: () => [1] }, [1]]
+    ] as ReadonlyArray<readonly [string, unknown, unknown]>
+  ) {
+    it.effect(`records ${name} inside an object`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })
+        yield* recorder.run(
+          Effect.succeed(value).pipe(withToolSpan({ name: "t", arguments: value, result: (value) => value }))
+        )
+        const { attributes } = recorder.spans[0]
+        assert.deepStrictEqual(JSON.parse(String(attributes["gen_ai.tool.call.arguments"])), { input: expected })
+        assert.deepStrictEqual(JSON.parse(String(attributes["gen_ai.tool.call.result"])), { output: expected })
+      }))
+  }
+
+  for (const [redacted, expected] of [["hidden", `{"output":"hidden"}`], [`{"a":"hidden"}`, `{"a":"hidden"}`]]) {
+    it.effect(`records ${redacted} from \`redact\` as an object`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({
+          genAi: { capture: "SPAN_ONLY", redact: ({ kind }) => ({ kind, value: redacted }) }
+        })
+        yield* recorder.run(Effect.succeed(21).pipe(withToolSpan(options)))
+        assert.strictEqual(recorder.spans[0].attributes["gen_ai.tool.call.result"], expected)
+      }))
+  }
 })
 
 describe("withAgentSpan", () => {

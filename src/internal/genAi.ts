@@ -23,9 +23,10 @@ import {
   ContentBudget,
   type Lazy,
   type MessagePart,
+  normalizeArguments,
   normalizeInstructions,
   normalizeMessages,
-  normalizeObject,
+  normalizeResult,
   type ToolDefinition
 } from "../GenAiContent.ts"
 import { clientOperationDuration, GenAiMetrics } from "../GenAiMetrics.ts"
@@ -135,10 +136,6 @@ const userMessages = (messages: string | ReadonlyArray<ChatMessage>): unknown =>
 
 const assistantMessages = (messages: string | ReadonlyArray<ChatMessage>): unknown =>
   normalizeMessages(messages, "assistant")
-
-const toolArguments = normalizeObject("input")
-
-const toolResult = normalizeObject("output")
 
 /** A failure by the name that a protocol has for it, and the exit that it was read from. */
 interface NamedFailure {
@@ -433,14 +430,14 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   }
 
   protected captureToolArguments(lazy: Lazy<unknown> | undefined): Effect.Effect<void> | undefined {
-    return this.capture("tool_arguments", semconv.GEN_AI_TOOL_CALL_ARGUMENTS, lazy, toolArguments)
+    return this.capture("tool_arguments", semconv.GEN_AI_TOOL_CALL_ARGUMENTS, lazy, normalizeArguments)
   }
 
   protected captureToolResult(
     exit: Exit.Exit<A, E>,
     result: ((value: A) => unknown) | undefined
   ): Effect.Effect<void> | undefined {
-    return this.captureResult("tool_result", semconv.GEN_AI_TOOL_CALL_RESULT, exit, result, toolResult)
+    return this.captureResult("tool_result", semconv.GEN_AI_TOOL_CALL_RESULT, exit, result, normalizeResult)
   }
 
   /** Takes the variables of a prompt, each of which is an attribute of its own. */
