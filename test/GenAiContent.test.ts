@@ -750,6 +750,34 @@ describe("content that does not fit", () => {
     }
   })
 
+  const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1500 }))
+  const Element = Schema.Struct({ length: Count, piece: Schema.Literals(PIECES), shape: Schema.Int })
+  it.prop(
+    "is within the bytes for any list of texts, messages and lists that loses elements at either end",
+    [Schema.Array(Element), Count, Schema.Literals(["first", "last"])],
+    ([elements, maxBytes, keep]) => {
+      const tree = elements.map(({ length, piece, shape }) => {
+        const text = piece.repeat(length / piece.length)
+        return [text, { content: text }, [text, text]][Math.abs(shape) % 3]
+      })
+      const json = printJson(tree, maxBytes, { ...keepLast, keep })
+      if (json === undefined) return
+      assert.isAtMost(Buffer.byteLength(json), maxBytes)
+      assert.isArray(JSON.parse(json))
+    },
+    { arbitrary: { runs: 1_000 } }
+  )
+
+  it("loses elements and the ends of texts of the same list", () => {
+    const tree = [...Array.from({ length: 5 }, () => "s".repeat(300)), { content: "t".repeat(300) }]
+    for (const keep of ["first", "last"] as const) {
+      const json = String(printJson(structuredClone(tree), 350, { ...keepLast, keep }))
+      assert.isAtMost(Buffer.byteLength(json), 350)
+      assert.match(json, /s…\[cut\]/)
+      assert.match(json, /"role":"cut"/)
+    }
+  })
+
   it("a text is cut between characters", () => {
     for (let maxBytes = 0; maxBytes < 60; maxBytes++) {
       const text = printText("äöü€🧵".repeat(10), maxBytes)

@@ -32,8 +32,6 @@ interface Text {
   readonly key: string | number
   readonly text: string
   readonly bytes: number
-  /** The element of the outermost array that it belongs to. */
-  readonly element: number
 }
 
 // =============================================================================
@@ -155,20 +153,16 @@ const cutText = (text: string, maxBytes: number): string => {
   return text.slice(0, end) + CUT
 }
 
-const collectTexts = (
-  holder: Record<string, unknown> | Array<unknown>,
-  element: number | undefined,
-  texts: Array<Text>
-): void => {
+const collectTexts = (holder: Record<string, unknown> | Array<unknown>, texts: Array<Text> = []): Array<Text> => {
   for (const [key, value] of Object.entries(holder)) {
-    const index = element ?? (Array.isArray(holder) ? Number(key) : 0)
     if (Predicate.isString(value)) {
       const bytes = jsonBytes(value)
-      if (bytes > MIN_STRING) texts.push({ holder, key, text: value, bytes, element: index })
+      if (bytes > MIN_STRING) texts.push({ holder, key, text: value, bytes })
     } else if (Predicate.isObjectOrArray(value)) {
-      collectTexts(value as Record<string, unknown>, index, texts)
+      collectTexts(value, texts)
     }
   }
+  return texts
 }
 
 /** The length to which the longest of some strings have to be cut for all of them to fit into some room. */
@@ -222,12 +216,13 @@ const printFewer = (
     if (bytes > maxBytes) break
     kept++
   }
+  cutTexts(texts, Infinity)
   const left = elements.length - kept
-  const from = last ? left : 0
-  const rest = elements.slice(from, from + kept)
-  const keptTexts = texts.filter((text) => text.element >= from && text.element < from + kept)
-  cutTexts(keptTexts, Infinity)
-  const tree = last ? [cut.marker(left), ...rest] : [...rest, cut.marker(left)]
+  const tree = last
+    ? [cut.marker(left), ...elements.slice(left)]
+    : [...elements.slice(0, kept), cut.marker(left)]
+  // A text that is an element itself has to be cut in this list, not in the one that it was found in.
+  const keptTexts = collectTexts(tree)
   const fitting = printFitting(tree, keptTexts, sizeOf(tree), maxBytes)
   if (fitting !== undefined) return fitting
   cutTexts(keptTexts, MIN_STRING)
@@ -246,8 +241,7 @@ export const printJson = (tree: unknown, maxBytes: number, cut?: ElementCut): st
   const bytes = Buffer.byteLength(whole)
   if (bytes <= maxBytes) return whole
   if (!Predicate.isObjectOrArray(tree)) return undefined
-  const texts: Array<Text> = []
-  collectTexts(tree as Record<string, unknown>, Array.isArray(tree) ? undefined : 0, texts)
+  const texts = collectTexts(tree)
   const fitting = printFitting(tree, texts, bytes, maxBytes)
   if (fitting !== undefined) return fitting
   if (Array.isArray(tree) && cut !== undefined) return printFewer(tree, texts, maxBytes, cut)
