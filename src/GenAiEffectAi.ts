@@ -243,7 +243,7 @@ type Method = "generateText" | "generateObject" | "streamText"
 interface AnyLanguageModel {
   readonly generateText: (options: CallOptions) => Effect.Effect<unknown, unknown, unknown>
   readonly generateObject: (options: CallOptions) => Effect.Effect<unknown, unknown, unknown>
-  readonly streamText: (options: CallOptions) => Stream.Stream<unknown, unknown, unknown>
+  readonly streamText: (options: CallOptions) => Stream.Stream<object, unknown, unknown>
 }
 
 const messagesOf = (prompt: unknown): ReadonlyArray<unknown> =>
@@ -391,7 +391,7 @@ class GenerateSpan<A, E> extends LlmSpan<A, E> {
   }
 }
 
-class StreamSpan<E> extends LlmStreamSpan<unknown, E, StreamedResponse> {
+class StreamSpan<E> extends LlmStreamSpan<object, E, StreamedResponse> {
   private readonly call: ModelCall
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, call: ModelCall) {
@@ -400,7 +400,7 @@ class StreamSpan<E> extends LlmStreamSpan<unknown, E, StreamedResponse> {
     this.inside = call.inside(this.start)
   }
 
-  override take(parts: ReadonlyArray<unknown>): Effect.Effect<void> | undefined {
+  override take(parts: ReadonlyArray<object>): Effect.Effect<void> | undefined {
     const { length } = this.call.fromModel(parts)
     if (length > 0) this.takeTime(length)
     return this.takeContent(parts)

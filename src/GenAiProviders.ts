@@ -254,10 +254,10 @@ const makeWarnOfStream = (name: string) => {
   }
 }
 
-// Those of the SDKs say that a chunk is an `object`: were it `unknown`, `withLlmStreamSpan` stored in a constant would
-// forget what its stream is of.
-const makeFold = (step: (state: State, chunk: unknown) => void): LlmStreamFold<unknown, StreamedResponse> => {
-  const fold: LlmStreamFold<unknown, State> = {
+// A chunk is said to be an `object`: were it `unknown`, `withLlmStreamSpan` stored in a constant would forget what its
+// stream is of.
+const makeFold = (step: (state: State, chunk: unknown) => void): LlmStreamFold<object, StreamedResponse> => {
+  const fold: LlmStreamFold<object, State> = {
     initial: ({ content }) => new State(content),
     step: (state, chunk) => {
       step(state, chunk)
@@ -266,7 +266,7 @@ const makeFold = (step: (state: State, chunk: unknown) => void): LlmStreamFold<u
     response: (state) => state.toResponse()
   }
   // What it knows is its own affair.
-  return fold as unknown as LlmStreamFold<unknown, StreamedResponse>
+  return fold as unknown as LlmStreamFold<object, StreamedResponse>
 }
 
 // =============================================================================
@@ -916,4 +916,4 @@ export const effectAiResponse: (value: unknown) => LlmResponse = effectAi.respon
  * @category streaming
  * @since 0.1.0
  */
-export const effectAiFold: LlmStreamFold<unknown, StreamedResponse> = makeFold(effectAi.step)
+export const effectAiFold: LlmStreamFold<object, StreamedResponse> = makeFold(effectAi.step)

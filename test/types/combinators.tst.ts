@@ -100,6 +100,29 @@ const streams = {
 } satisfies Record<string, KeepsStream>
 expectTypeOf(streams).toEqualTypeOf<Record<"dataLast" | "dataFirst", KeepsStream>>()
 
+type Chunks = Stream.Stream<{ readonly delta: string }, Error>
+type Folds = Extract<keyof typeof Loom | keyof typeof Providers, `${string}Fold`>
+declare const chunks: Chunks
+
+// In constants, where nothing is known yet of the stream.
+const folds = {
+  anthropicFold: Loom.withLlmStreamSpan({ ...call, fold: Providers.anthropicFold }),
+  bedrockFold: Loom.withLlmStreamSpan({ ...call, fold: Providers.bedrockFold }),
+  effectAiFold: Loom.withLlmStreamSpan({ ...call, fold: Providers.effectAiFold }),
+  googleFold: Loom.withLlmStreamSpan({ ...call, fold: Providers.googleFold }),
+  ollamaFold: Loom.withLlmStreamSpan({ ...call, fold: Providers.ollamaFold }),
+  openAiFold: Loom.withLlmStreamSpan({ ...call, fold: Providers.openAiFold })
+}
+const folded = {
+  anthropicFold: chunks.pipe(folds.anthropicFold),
+  bedrockFold: chunks.pipe(folds.bedrockFold),
+  effectAiFold: chunks.pipe(folds.effectAiFold),
+  googleFold: chunks.pipe(folds.googleFold),
+  ollamaFold: chunks.pipe(folds.ollamaFold),
+  openAiFold: chunks.pipe(folds.openAiFold)
+}
+expectTypeOf(folded).toEqualTypeOf<Record<Folds, Chunks>>()
+
 const iterables = {
   dataLast: Loom.traceAsyncIterable(call),
   dataFirst: (self) => Loom.traceAsyncIterable(self, call)
