@@ -508,6 +508,101 @@ describe("withLlmSpan", () => {
         assert.notInclude(JSON.stringify([span.attributes, span.events, span.status]), canary)
       }))
 
+    const body = { error: { type: "invalid_request_error", message: `Bad:\n"${canary}"` } }
+    const cyclic = Object.assign(new Error("Bad"), { self: {}, detail: canary })
+    cyclic.self = cyclic
+    const hostile = Object.defineProperties(new Error("Bad"), {
+      cause: { get: () => assert.fail("hands off") },
+      first: { enumerable: true, get: () => assert.fail("hands off") },
+      second: { enumerable: true, value: canary }
+    })
+    const unreadable = new Proxy(new Error(canary), { ownKeys: () => assert.fail("hands off") })
+    const nested = (depth: number): object => depth === 0 ? { text: canary } : { in: nested(depth - 1) }
+
+    for (
+      const [name, error, copy] of [
+        ["the error in a response", Object.assign(new Error("400"), body), body.error.message],
+        ["a response within a response", { error: body }, body.error.message],
+        [
+          "a part of JSON that a client has left as it came",
+          new Error(`400 ${JSON.stringify(body)}`),
+          body.error.message
+        ],
+        ["an error as JSON", Object.assign(new Error("400"), body), JSON.stringify({ status: 400, ...body })],
+        ["an error as JSON in JSON", Object.assign(new Error("400"), body), JSON.stringify(JSON.stringify(body))],
+        ["a field", { detail: canary }, `No account for ${canary}`],
+        ["a reason's field", { reason: { _tag: "Refused", description: canary } }, `Refused: ${canary}`],
+        ["one of several errors", [new Error("other"), new Error(canary)], `other; ${canary}`],
+        ["an aggregated error", new AggregateError([quoting]), canary],
+        ["what is far inside", nested(32), canary],
+        ["a cyclic error", cyclic, canary],
+        ["an error with getters that throw", hostile, canary],
+        ["an error whose keys cannot be read", unreadable, canary],
+        ["what comes after many numbers", [{ vector: Array.from({ length: 1536 }, Math.random) }, canary], canary],
+        ["what comes beside many bytes", { bytes: new Uint8Array(1_000_000), text: canary }, canary],
+        ["more than text under a name for a code", { code: `no ${canary}` }, `no ${canary}`]
+      ] as ReadonlyArray<readonly [string, unknown, string]>
+    ) {
+      for (
+        const [form, made] of [
+          ["a message", new RateLimited({ message: `The model said: ${copy}` })],
+          ["a record", { said: copy }]
+        ]
+      ) {
+        it.effect(`nor is what a program has copied from elsewhere in an error: ${name}, into ${form}`, () =>
+          Effect.gen(function*() {
+            const recorder = Recorder.make()
+            yield* recorder.run(
+              Effect.fail(error).pipe(withLlmSpan(minimal), Effect.mapError(() => made), Effect.withSpan("outer"))
+            ).pipe(Effect.exit)
+            const { attributes, events, status } = recorder.span("outer")
+            assert.deepStrictEqual(status, { code: Api.SpanStatusCode.ERROR })
+            assert.isString(attributes["error.type"])
+            assert.notInclude(JSON.stringify([attributes, events, status]), canary)
+          }))
+      }
+    }
+
+    it.effect("a short text counts when it is the whole message", () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const refused = Effect.fail({ pin: "4711" }).pipe(withLlmSpan(minimal))
+        const failing = (message: string) =>
+          Effect.mapError(refused, () => new RateLimited({ message })).pipe(Effect.withSpan(message), Effect.exit)
+        yield* recorder.run(Effect.andThen(failing("4711"), failing("port 4711")))
+        assert.deepStrictEqual(recorder.span("4711").status, { code: Api.SpanStatusCode.ERROR })
+        assert.strictEqual(recorder.span("port 4711").status.message, "port 4711")
+      }))
+
+    class Unavailable extends Data.TaggedError("UnavailableError")<object> {}
+
+    for (
+      const [name, error, message] of [
+        ["a code", { code: "rate_limit_exceeded" }, "try later (rate_limit_exceeded)"],
+        ["a type inside", { error: { type: "invalid_request_error" } }, "invalid_request_error"],
+        ["a status", { status: "RESOURCE_EXHAUSTED" }, "RESOURCE_EXHAUSTED"],
+        ["a model", { model: "gpt-4o-mini" }, "gpt-4o-mini is overloaded"],
+        ["a request's id", { requestID: "req_011CSHoEeqs5" }, "see req_011CSHoEeqs5"],
+        ["a parameter", { param: "messages" }, "no messages left"],
+        ["a tag", new Unavailable(), "UnavailableError"],
+        ["a class", Object.assign(new TypeError("Bad request"), { name: "TypeError2" }), "a TypeError2"],
+        ["a header", { headers: { "content-type": "application/json" } }, "expected application/json"]
+      ] as ReadonlyArray<readonly [string, object, string]>
+    ) {
+      it.effect(`what tells errors apart is no content, and hides no error around the call: ${name}`, () =>
+        Effect.gen(function*() {
+          const recorder = Recorder.make()
+          yield* recorder.run(
+            Effect.fail(error).pipe(
+              withLlmSpan(minimal),
+              Effect.mapError(() => new RateLimited({ message })),
+              Effect.withSpan("outer")
+            )
+          ).pipe(Effect.exit)
+          assert.strictEqual(recorder.span("outer").status.message, message)
+        }))
+    }
+
     it.effect("a failure that was recovered from does not hide a later one", () =>
       Effect.gen(function*() {
         const recorder = Recorder.make()

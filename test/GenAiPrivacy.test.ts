@@ -25,7 +25,7 @@ import {
   withWorkflowSpan
 } from "loom-tracing"
 import { inspect } from "node:util"
-import OpenAI from "openai"
+import OpenAI, { APIError } from "openai"
 import * as LlmServer from "./support/LlmServer.ts"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
 import * as Recorder from "./support/Recorder.ts"
@@ -237,6 +237,11 @@ for (const convention of ["loom", "latest"] as const) {
             withLlmSpan({ ...call, response }),
             Effect.retry(Schedule.recurs(1)),
             Effect.withSpan("ask"),
+            Effect.mapError(({ cause }) =>
+              new ProviderError({
+                message: cause instanceof APIError ? JSON.stringify(cause.error) : `failed: ${String(cause)}`
+              })
+            ),
             withAgentSpan({ name: "a" }),
             Effect.exit
           )

@@ -5,6 +5,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import { isLiveSpan, LiveSpanTypeId } from "./liveSpan.ts"
+import { isList, parseJson, read } from "./providers/read.ts"
 import { AmbientSpan } from "./spanContext.ts"
 
 const OTHER = "_OTHER"
@@ -28,6 +29,15 @@ const nameOf = (error: unknown): string => {
   return tag
 }
 
+/** The type of an error that may throw where it is looked at. */
+const typeOf = (error: unknown): string => {
+  try {
+    return nameOf(error)
+  } catch {
+    return OTHER
+  }
+}
+
 /** What a cause failed with: its first typed error, or else its first defect. */
 const primaryError = (cause: Cause.Cause<unknown>): Option.Option<unknown> => {
   const fail = Cause.findFail(cause)
@@ -45,38 +55,78 @@ const primaryError = (cause: Cause.Cause<unknown>): Option.Option<unknown> => {
  */
 export const errorType = (cause: Cause.Cause<unknown>): string | undefined => {
   const error = primaryError(cause)
-  if (Option.isNone(error)) return undefined
-  try {
-    return nameOf(error.value)
-  } catch {
-    return OTHER
-  }
+  return Option.isNone(error) ? undefined : typeOf(error.value)
 }
 
 // A provider's error can quote the prompt, so one that has left a GenAI span
 // while content is off is remembered for as long as it lives, and no longer.
 const sensitive = new WeakSet<object>()
 
-const MAX_DEPTH = 8
-const MAX_TEXTS = 16
+// An error may hold a client with its sockets, or a whole conversation.
+const MAX_READS = 4096
+const MAX_TEXTS = 128
 
-/** What an error wraps: its cause, its reason, the errors that it aggregates. */
-const innerErrors = (error: object): ReadonlyArray<unknown> => [
-  ...(Predicate.hasProperty(error, "cause") ? [error.cause] : []),
-  ...(Predicate.hasProperty(error, "reason") ? [error.reason] : []),
-  ...(error instanceof AggregateError ? error.errors : [])
-]
+/** The objects and texts that can be reached from a value, nearest first. */
+const reach = (from: unknown, step: (value: unknown) => Iterable<unknown>): ReadonlySet<unknown> => {
+  const reached = new Set([from])
+  let reads = 0
+  // Goes on with what is added on the way.
+  for (const value of reached) {
+    for (const next of step(value)) {
+      if (++reads > MAX_READS) return reached
+      if (Predicate.isString(next) || Predicate.isObjectOrArray(next)) reached.add(next)
+    }
+  }
+  return reached
+}
+
+const keysOf = (value: object): ReadonlyArray<string> => {
+  try {
+    return ArrayBuffer.isView(value) ? [] : Object.keys(isList(value) ? value.slice(0, MAX_READS) : value)
+  } catch {
+    return []
+  }
+}
+
+// Of these, some errors have a getter, or hide them from `Object.keys`.
+const WRAPPING = ["cause", "reason", "error", "errors"]
+
+/** What an error wraps, or an array of errors holds. */
+function* wrappedBy(error: unknown): Iterable<unknown> {
+  if (!Predicate.isObjectOrArray(error)) return
+  for (const key of isList(error) ? keysOf(error) : WRAPPING) yield read(error, key)
+}
+
+// A single word under these names tells an error from others: it is no content, and an error around the call that
+// repeats it, as "rate_limit_exceeded" or the name of a model, is to keep its message. Nothing else is let through for
+// what it looks like, since under any other name a single word may be what the call was given.
+const LABELS = new RegExp(
+  "^(~.*|[_$@]*(tag|type|kind|code|status|statusText|param|model|modelId|provider|service|module|method|" +
+    "tool|toolName|syscall|hostname|request_?id))$",
+  "i"
+)
+const WORD = /^[!-~]+$/
+
+/** What an error says and wraps, and what else it holds that may be content, also in JSON that it came as. */
+function* heldBy(value: unknown): Iterable<unknown> {
+  if (Predicate.isString(value) && value.includes("{")) {
+    const json = parseJson(value.slice(value.indexOf("{")))
+    if (!Predicate.isString(json)) yield json
+  }
+  if (!Predicate.isObjectOrArray(value)) return
+  const type = typeOf(value)
+  for (const key of ["message", ...WRAPPING, ...keysOf(value)]) {
+    if (key === "headers") continue
+    const held = read(value, key)
+    // The type is recorded anyway.
+    if (!Predicate.isString(held) || held !== type && !(LABELS.test(key) && WORD.test(held))) yield held
+  }
+}
 
 const thrownBy = (reason: Cause.Fail<unknown> | Cause.Die): unknown =>
   reason._tag === "Fail" ? reason.error : reason.defect
 
-const collectTexts = (error: unknown, depth: number, texts: Array<string>): void => {
-  if (depth > MAX_DEPTH || texts.length >= MAX_TEXTS) return
-  if (Predicate.isString(error)) texts.push(error)
-  if (!Predicate.isObjectOrArray(error)) return
-  if (Predicate.hasProperty(error, "message") && Predicate.isString(error.message)) texts.push(error.message)
-  for (const inner of innerErrors(error)) collectTexts(inner, depth + 1, texts)
-}
+const isText = (value: unknown): value is string => Predicate.isString(value) && value !== ""
 
 /**
  * Remembers that nothing but the type of these errors may be recorded, on the
@@ -94,16 +144,13 @@ export const markSensitive = (cause: Cause.Cause<unknown>, span: Tracer.Span): v
     sensitive.add(reason)
     const error = thrownBy(reason)
     if (Predicate.isObjectOrArray(error)) sensitive.add(error)
-    try {
-      collectTexts(error, 0, texts)
-    } catch {
-      // An error that cannot be read cannot be quoted either.
-    }
+    texts.push(...[...reach(error, heldBy)].filter(isText).slice(0, MAX_TEXTS))
   }
-  const quotable = texts.filter((text) => text !== "")
-  if (quotable.length === 0) return
+  if (texts.length === 0) return
+  // A span lets go of the oldest first, so what the errors themselves say comes last.
+  texts.reverse()
   for (let around = spanAround(span); around !== undefined; around = spanAround(around)) {
-    if (isLiveSpan(around)) around[LiveSpanTypeId](quotable)
+    if (isLiveSpan(around)) around[LiveSpanTypeId](texts)
   }
 }
 
@@ -113,32 +160,52 @@ const spanAround = (span: Tracer.AnySpan): Tracer.AnySpan | undefined =>
     ? Option.getOrUndefined(span.parent)
     : Context.getOrUndefined(span.annotations, AmbientSpan)
 
-const isSensitiveError = (error: unknown, depth: number): boolean =>
-  Predicate.isObjectOrArray(error) && depth <= MAX_DEPTH &&
-  (sensitive.has(error) || innerErrors(error).some((inner) => isSensitiveError(inner, depth + 1)))
-
-/** A text too short to tell anything by counts only when it is the whole message. */
-const MIN_QUOTE = 8
-
-const quotes = (error: unknown, hidden: ReadonlySet<string>): boolean => {
-  const texts: Array<string> = []
-  collectTexts(error, 0, texts)
-  for (const text of texts) {
-    if (hidden.has(text)) return true
-    for (const quote of hidden) if (quote.length >= MIN_QUOTE && text.includes(quote)) return true
+const isSensitiveError = (error: unknown): boolean => {
+  for (const wrapped of reach(error, wrappedBy)) {
+    if (Predicate.isObjectOrArray(wrapped) && sensitive.has(wrapped)) return true
   }
   return false
 }
 
 /**
- * Whether only the type of a cause's errors may be recorded: one of them is
- * remembered, wraps a remembered one, or quotes one of the hidden texts.
+ * Whether only the type of a cause's errors may be recorded, since one of them
+ * is remembered or wraps a remembered one.
  *
  * @internal
  */
-export const isSensitive = (cause: Cause.Cause<unknown>, hidden: ReadonlySet<string> | undefined): boolean =>
-  cause.reasons.some((reason) => {
-    if (reason._tag === "Interrupt") return false
-    const error = thrownBy(reason)
-    return sensitive.has(reason) || isSensitiveError(error, 0) || (hidden !== undefined && quotes(error, hidden))
-  })
+export const isSensitive = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.some((reason) =>
+    reason._tag !== "Interrupt" && (sensitive.has(reason) || isSensitiveError(thrownBy(reason)))
+  )
+
+/** A text too short to tell anything by counts only when it is the whole message. */
+const MIN_QUOTE = 8
+
+// An error that was printed as JSON may be printed so once more.
+const MAX_ESCAPES = 3
+
+/** A text, and what it was before it became a string in JSON. */
+const unescaped = (text: string): ReadonlyArray<string> => {
+  const forms = [text]
+  for (let form = text; form.includes("\\") && forms.length <= MAX_ESCAPES; forms.push(form)) {
+    form = form.replaceAll(/\\(?:["\\/bfnrt]|u[\da-f]{4})/gi, (escape) => String(parseJson(`"${escape}"`)))
+  }
+  return forms
+}
+
+/**
+ * Whether what would be recorded of errors quotes one of the hidden texts.
+ *
+ * @internal
+ */
+export const quotes = (errors: ReadonlyArray<Error>, hidden: ReadonlySet<string>): boolean => {
+  for (const error of errors) {
+    for (let shown: unknown = error; Predicate.isError(shown); shown = shown.cause) {
+      for (const text of unescaped(shown.message)) {
+        if (hidden.has(text)) return true
+        for (const quote of hidden) if (quote.length >= MIN_QUOTE && text.includes(quote)) return true
+      }
+    }
+  }
+  return false
+}

@@ -15,7 +15,7 @@ import * as Tracer from "effect/Tracer"
 import { Baggage } from "../Carrier.ts"
 import { FLAG_RANDOM, FLAG_SAMPLED } from "../TraceContext.ts"
 import type { InstrumentationScope } from "../Tracing.ts"
-import { errorType, isSensitive } from "./errors.ts"
+import { errorType, isSensitive, quotes } from "./errors.ts"
 import { type LiveSpanLike, LiveSpanTypeId } from "./liveSpan.ts"
 import { noopTracer } from "./noopTracer.ts"
 import { type LoomContextManager, makeContextHook, withSpan } from "./otelContext.ts"
@@ -311,12 +311,12 @@ class LiveSpan implements LiveSpanLike {
       return
     }
     this.span.setAttribute("error.type", type)
-    if (isSensitive(cause, this.hiddenTexts)) {
+    const errors = isSensitive(cause) ? undefined : Cause.prettyErrors(cause, { includeCauseInStack: true })
+    if (errors === undefined || this.hiddenTexts !== undefined && quotes(errors, this.hiddenTexts)) {
       this.span.setStatus({ code: Otel.SpanStatusCode.ERROR })
       this.span.addEvent("exception", { "exception.type": type }, time)
       return
     }
-    const errors = Cause.prettyErrors(cause, { includeCauseInStack: true })
     this.span.setStatus({ code: Otel.SpanStatusCode.ERROR, message: errors[0].message })
     for (const error of errors) {
       this.span.addEvent("exception", {
