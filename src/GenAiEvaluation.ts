@@ -16,6 +16,7 @@ import { GenAiSettings } from "./GenAiSettings.ts"
 import { recordEvent } from "./internal/genAi.ts"
 import { llmCallOf } from "./internal/llmSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
+import { reportOnce } from "./internal/reportOnce.ts"
 import * as semconv from "./internal/semconv.ts"
 
 /**
@@ -50,6 +51,37 @@ const evaluatedSpan = (current: Tracer.AnySpan | undefined): Tracer.Span | undef
   return current?._tag === "Span" ? current : undefined
 }
 
+const record = (
+  context: Context.Context<never>,
+  span: Tracer.Span,
+  evaluation: Evaluation
+): Effect.Effect<void> => {
+  const settings = Context.get(context, GenAiSettings)
+  const attributes: Record<string, unknown> = { [semconv.GEN_AI_EVALUATION_NAME]: evaluation.name }
+  const set = (key: string, value: unknown): void => {
+    if (value !== undefined && value !== null) attributes[key] = value
+  }
+  set(semconv.GEN_AI_EVALUATION_SCORE_VALUE, evaluation.score?.value)
+  set(semconv.GEN_AI_EVALUATION_SCORE_LABEL, evaluation.score?.label)
+  set(semconv.GEN_AI_RESPONSE_ID, evaluation.responseId)
+  set(semconv.ERROR_TYPE, evaluation.errorType)
+  const recorded = Effect.sync(() =>
+    recordEvent(span, Context.get(context, Clock.Clock), semconv.GEN_AI_EVALUATION_RESULT_EVENT, attributes)
+  )
+  const { explanation } = evaluation
+  if (explanation === undefined || settings.capture === "NO_CONTENT" || !span.sampled) return recorded
+  const budget = new ContentBudget(settings.maxContentBytes)
+  budget.release()
+  const captured = captureContent(
+    settings,
+    "evaluation_explanation",
+    explanation,
+    identity,
+    (content) => set(semconv.GEN_AI_EVALUATION_EXPLANATION, budget.print(content, 1))
+  )
+  return captured === undefined ? recorded : Effect.andThen(captured, recorded)
+}
+
 /**
  * Records the result of an evaluation, as the event `gen_ai.evaluation.result`.
  *
@@ -81,27 +113,9 @@ export const recordEvaluation = (evaluation: Evaluation): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     const span = isTracingOff(fiber) ? undefined : evaluatedSpan(fiber.cache.span)
     if (span === undefined) return Effect.void
-    const settings = Context.get(fiber.context, GenAiSettings)
-    const attributes: Record<string, unknown> = { [semconv.GEN_AI_EVALUATION_NAME]: evaluation.name }
-    const set = (key: string, value: unknown): void => {
-      if (value !== undefined && value !== null) attributes[key] = value
+    try {
+      return record(fiber.context, span, evaluation)
+    } catch (error) {
+      return reportOnce(record, "An evaluation could not be read; it is left out", error) ?? Effect.void
     }
-    set(semconv.GEN_AI_EVALUATION_SCORE_VALUE, evaluation.score?.value)
-    set(semconv.GEN_AI_EVALUATION_SCORE_LABEL, evaluation.score?.label)
-    set(semconv.GEN_AI_RESPONSE_ID, evaluation.responseId)
-    set(semconv.ERROR_TYPE, evaluation.errorType)
-    const record = Effect.sync(() =>
-      recordEvent(span, Context.get(fiber.context, Clock.Clock), semconv.GEN_AI_EVALUATION_RESULT_EVENT, attributes)
-    )
-    if (evaluation.explanation === undefined || settings.capture === "NO_CONTENT" || !span.sampled) return record
-    const budget = new ContentBudget(settings.maxContentBytes)
-    budget.release()
-    const captured = captureContent(
-      settings,
-      "evaluation_explanation",
-      evaluation.explanation,
-      identity,
-      (content) => set(semconv.GEN_AI_EVALUATION_EXPLANATION, budget.print(content, 1))
-    )
-    return captured === undefined ? record : Effect.andThen(captured, record)
   })

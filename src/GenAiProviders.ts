@@ -28,6 +28,7 @@ import { defined, read, readString } from "./internal/providers/read.ts"
 import { providerAt, serverOf } from "./internal/providers/server.ts"
 import { StreamedResponse as State } from "./internal/providers/stream.ts"
 import * as usage from "./internal/providers/usage.ts"
+import { withoutSpan } from "./internal/span.ts"
 
 // =============================================================================
 // Models
@@ -223,7 +224,12 @@ const makeSpan = <Request>(
       Effect.withFiber((fiber): Effect.Effect<A, E, R> => {
         // Nothing is read of a request that nobody records.
         if (isTracingOff(fiber)) return self
-        const described = call(params, options)
+        let described: LlmCallOptions
+        try {
+          described = call(params, options)
+        } catch (error) {
+          return withoutSpan(self, call, error)
+        }
         const traced = { ...described, response: speaksOpenAi(described.provider) ? response : withoutOpenAi }
         return Effect.tap(
           traced.operation === "embeddings" ? withEmbeddingsSpan(self, traced) : withLlmSpan(self, traced),

@@ -13,7 +13,7 @@ import type * as Stream from "effect/Stream"
 import type { LlmCallOptions, LlmResponse } from "./GenAi.ts"
 import { LlmStreamSpan, traceStream } from "./internal/llmStreamSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
-import { reportUnreadable, startSpan, withinSpan } from "./internal/span.ts"
+import { startSpan, withinSpan, withoutSpan } from "./internal/span.ts"
 
 /**
  * How the chunks of a stream become what its span tells of the answer.
@@ -198,8 +198,7 @@ const tracedIterable = <A, E, R, S>(
     try {
       spec = new LlmStreamSpan<A, unknown, S>(fiber, options)
     } catch (error) {
-      const problem = reportUnreadable(tracedIterable, error)
-      return problem === undefined ? self : Effect.andThen(problem, self)
+      return withoutSpan(self, tracedIterable, error)
     }
     const scope = Scope.makeUnsafe()
     // Iteration happens outside of Effect; what is left to do then runs with what this fiber has.

@@ -19,6 +19,7 @@ import type { Lazy } from "./GenAiContent.ts"
 import { addDefined, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as semconv from "./internal/semconv.ts"
+import { withoutSpan } from "./internal/span.ts"
 import { AmbientSpan, propagatedSpan } from "./internal/spanContext.ts"
 import { SpanSource } from "./internal/startAttributes.ts"
 import { ToolSpan } from "./internal/toolSpan.ts"
@@ -295,7 +296,12 @@ export const withMcpSpan: {
   <A, E, R>(self: Effect.Effect<A, E, R>, options: McpSpanOptions<A>): Effect.Effect<A, E, R> =>
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return self
-      const tool = toolSpanOf(fiber, options)
+      let tool: ToolSpan<unknown, unknown> | undefined
+      try {
+        tool = toolSpanOf(fiber, options)
+      } catch (error) {
+        return withoutSpan(self, toolSpanOf, error)
+      }
       return tool === undefined
         ? withGenAiSpan(self, (fiber) => new McpSpan<A, E>(fiber, options))
         : withinToolSpan(self, options, tool)

@@ -438,6 +438,26 @@ describe("recordEvaluation", () => {
       assert.deepStrictEqual(explanations, ["IT ANSWERS THE QUESTION", undefined])
     }))
 
+  it.effect("one that cannot be read is left out with a warning, and changes nothing else", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })
+      const unreadable = ["name", "score", "responseId", "errorType", "explanation"].map((key) =>
+        Object.defineProperty({ ...evaluation }, key, {
+          get: () => {
+            throw new Error("no")
+          }
+        })
+      )
+      yield* recorder.run(
+        Effect.forEach([...unreadable, evaluation], recordEvaluation).pipe(withLlmSpan(minimal))
+      )
+      const [warning, ...events] = recordedOn(recorder, "llm.call")
+      assert.strictEqual(warning?.[0], "An evaluation could not be read; it is left out (Error)")
+      assert.deepStrictEqual(events, [
+        ["gen_ai.evaluation.result", { ...attributes, "gen_ai.evaluation.explanation": evaluation.explanation }]
+      ])
+    }))
+
   it.effect("does nothing without a span, under a remote one, or with tracing off", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()

@@ -31,6 +31,7 @@ import {
   openAiCall,
   openAiFold,
   openAiResponse,
+  type ProviderSpan,
   type StreamedResponse,
   withAnthropicSpan,
   withBedrockSpan,
@@ -1187,6 +1188,31 @@ describe("the combinators", () => {
       assert.strictEqual(result, hostile)
       assert.deepStrictEqual(recorder.spans.map((span) => span.name), ["chat unknown"])
     }))
+
+  for (
+    const [name, combinator] of [
+      ["withOpenAiSpan", withOpenAiSpan],
+      ["withAnthropicSpan", withAnthropicSpan],
+      ["withOllamaSpan", withOllamaSpan],
+      ["withGoogleSpan", withGoogleSpan],
+      ["withBedrockSpan", withBedrockSpan]
+    ] as ReadonlyArray<readonly [string, ProviderSpan<{ readonly model: string }>]>
+  ) {
+    it.effect(`${name}: options that cannot be read cost the span, and are reported once`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const logs: Array<unknown> = []
+        const logger = Logger.make(({ message }) => logs.push(message))
+        const results = yield* recorder.run(Effect.all([
+          Effect.succeed(1).pipe(combinator({ model: "m" }, hostile)),
+          Effect.fail(2).pipe(combinator({ model: "m" }, hostile), Effect.flip)
+        ])).pipe(Effect.provide(Logger.layer([logger])))
+        assert.deepStrictEqual(results, [1, 2])
+        assert.lengthOf(recorder.spans, 0)
+        assert.lengthOf(logs, 1)
+        assert.match(String(logs[0]), /options of a span could not be read.*Error/)
+      }))
+  }
 
   it.effect("keep openai.* for OpenAI's models", () =>
     Effect.gen(function*() {

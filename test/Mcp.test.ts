@@ -132,6 +132,19 @@ describe("withMcpSpan", () => {
         }))
     }
 
+    it.effect(`options that cannot be read, ${place}: the effect as it was`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const options = Object.defineProperty({ method: "" }, "method", { get: raise })
+        const results = yield* recorder.run(Effect.all([
+          Effect.succeed(1).pipe(withMcpSpan(options), wrap),
+          Effect.fail(2).pipe(withMcpSpan(options), wrap, Effect.flip)
+        ]))
+        assert.deepStrictEqual(results, [1, 2])
+        const spans = recorder.spans.filter(({ attributes }) => "mcp.method.name" in attributes)
+        assert.lengthOf(spans, 0)
+      }))
+
     it.effect(`${place}: the message of an error that is no Error, and no stack of ours`, () =>
       Effect.gen(function*() {
         const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })

@@ -13,7 +13,7 @@ import { LlmSpan } from "./llmSpan.ts"
 import { isTracingOff } from "./off.ts"
 import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
-import { reportUnreadable, startSpan, withinSpan } from "./span.ts"
+import { startSpan, withinSpan, withoutSpan } from "./span.ts"
 
 /**
  * The span of a call to a model whose answer is a stream.
@@ -123,8 +123,7 @@ export const traceStream = <A, E, R, S>(
       try {
         spec = make(fiber)
       } catch (error) {
-        const problem = reportUnreadable(make, error)
-        return problem === undefined ? run(upstream, scope) : Effect.andThen(problem, run(upstream, scope))
+        return withoutSpan(run(upstream, scope), make, error)
       }
       // The span has a scope of its own, since it need not end as the consumption does.
       const spanScope = Scope.makeUnsafe()

@@ -161,12 +161,19 @@ const within = <A, E, R>(
   })
 
 /**
- * Tells of options that have thrown where they were read.
+ * Runs an effect without the span whose options have thrown where they were
+ * read.
  *
  * @internal
  */
-export const reportUnreadable = (reader: object, error: unknown): Effect.Effect<void> | undefined =>
-  reportOnce(reader, "The options of a span could not be read; it is left out", error)
+export const withoutSpan = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  reader: object,
+  error: unknown
+): Effect.Effect<A, E, R> => {
+  const problem = reportOnce(reader, "The options of a span could not be read; it is left out", error)
+  return problem === undefined ? self : Effect.andThen(problem, self)
+}
 
 /**
  * As {@link traced}, with what is to be known of the span made from options of
@@ -184,8 +191,7 @@ export const tracedBy = <A, E, R>(
   try {
     spec = make(fiber)
   } catch (error) {
-    const problem = reportUnreadable(make, error)
-    return problem === undefined ? self : Effect.andThen(problem, self)
+    return withoutSpan(self, make, error)
   }
   return traced(fiber, self, spec)
 }
