@@ -136,7 +136,7 @@ export interface LlmResponse {
   readonly usageByModality?: UsageByModality | undefined
   /** Whether the provider has replaced a part of the conversation by a summary. */
   readonly compacted?: boolean | undefined
-  /** What OpenAI adds. */
+  /** What OpenAI adds, recorded only where the provider is `openai` or `azure.ai.openai`. */
   readonly openai?: {
     readonly serviceTier?: string | undefined
     readonly systemFingerprint?: string | undefined

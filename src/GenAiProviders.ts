@@ -17,6 +17,7 @@ import {
   withLlmSpan
 } from "./GenAi.ts"
 import type { LlmStreamFold } from "./GenAiStream.ts"
+import { speaksOpenAi } from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as anthropic from "./internal/providers/anthropic.ts"
 import * as bedrock from "./internal/providers/bedrock.ts"
@@ -205,19 +206,12 @@ const callOf = (derived: LlmCallOptions, options: ProviderCallOptions | undefine
   }
 }
 
-/** Others answer under OpenAI's names; the convention keeps `openai.*` for what OpenAI's models answer. */
-const speaksOpenAi = (provider: string): boolean => provider === "openai" || provider === "azure.ai.openai"
-
 const makeSpan = <Request>(
   name: string,
   call: (params: Request, options: ProviderCallOptions | undefined) => LlmCallOptions,
   response: (value: unknown) => LlmResponse
 ): ProviderSpan<Request> => {
   const warnOfStream = makeWarnOfStream(name)
-  const withoutOpenAi = (value: unknown): LlmResponse => {
-    const { openai: _, ...rest } = response(value)
-    return rest
-  }
   return dual(
     (args) => Effect.isEffect(args[0]),
     <A, E, R>(self: Effect.Effect<A, E, R>, params: Request, options?: ProviderCallOptions) =>
@@ -230,7 +224,7 @@ const makeSpan = <Request>(
         } catch (error) {
           return withoutSpan(self, call, error)
         }
-        const traced = { ...described, response: speaksOpenAi(described.provider) ? response : withoutOpenAi }
+        const traced = { ...described, response }
         return Effect.tap(
           traced.operation === "embeddings" ? withEmbeddingsSpan(self, traced) : withLlmSpan(self, traced),
           warnOfStream

@@ -1214,26 +1214,38 @@ describe("the combinators", () => {
       }))
   }
 
-  it.effect("keep openai.* for OpenAI's models", () =>
-    Effect.gen(function*() {
-      const completion = { id: "c1", choices: [], service_tier: "default", system_fingerprint: "fp_1" }
-      const params = { model: "m", messages, service_tier: "flex" }
-      const keys: Array<ReadonlyArray<string>> = []
-      for (const baseURL of ["https://api.openai.com/v1", "https://api.groq.com/openai/v1"]) {
-        const recorder = Recorder.make()
-        yield* recorder.run(Effect.succeed(completion).pipe(withOpenAiSpan(params, { baseURL })))
-        keys.push(Object.keys(recorder.spans[0]!.attributes).filter((key) => key.startsWith("openai.")).sort())
-      }
-      assert.deepStrictEqual(keys, [
-        [
-          "openai.api.type",
-          "openai.request.service_tier",
-          "openai.response.service_tier",
-          "openai.response.system_fingerprint"
-        ],
-        []
-      ])
-    }))
+  const completion = { id: "c1", choices: [], service_tier: "default", system_fingerprint: "fp_1" }
+  const params = { model: "m", messages, service_tier: "flex" }
+
+  for (
+    const [name, ask] of [
+      ["in one piece", (baseURL) => Effect.succeed(completion).pipe(withOpenAiSpan(params, { baseURL }))],
+      ["as a stream", (baseURL) =>
+        Stream.make(completion).pipe(
+          withLlmStreamSpan({ ...openAiCall(params, { baseURL }), fold: openAiFold }),
+          Stream.runDrain
+        )]
+    ] as ReadonlyArray<readonly [string, (baseURL: string) => Effect.Effect<unknown>]>
+  ) {
+    it.effect(`keep openai.* for OpenAI's models: ${name}`, () =>
+      Effect.gen(function*() {
+        const keys: Array<ReadonlyArray<string>> = []
+        for (const baseURL of ["https://api.openai.com/v1", "https://api.groq.com/openai/v1"]) {
+          const recorder = Recorder.make()
+          yield* recorder.run(ask(baseURL))
+          keys.push(Object.keys(recorder.spans[0]!.attributes).filter((key) => key.startsWith("openai.")).sort())
+        }
+        assert.deepStrictEqual(keys, [
+          [
+            "openai.api.type",
+            "openai.request.service_tier",
+            "openai.response.service_tier",
+            "openai.response.system_fingerprint"
+          ],
+          []
+        ])
+      }))
+  }
 
   it.effect("record content only on request", () =>
     Effect.gen(function*() {

@@ -342,8 +342,10 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
       // A choice that ends without a reason has gone wrong, says the convention.
       this.set(semconv.GEN_AI_RESPONSE_FINISH_REASONS, response.finishReasons.map((reason) => reason ?? "error"))
     }
-    this.set(semconv.OPENAI_RESPONSE_SERVICE_TIER, response.openai?.serviceTier)
-    this.set(semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT, response.openai?.systemFingerprint)
+    if (response.openai !== undefined && speaksOpenAi(this.start[semconv.GEN_AI_PROVIDER_NAME])) {
+      this.set(semconv.OPENAI_RESPONSE_SERVICE_TIER, response.openai.serviceTier)
+      this.set(semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT, response.openai.systemFingerprint)
+    }
     // Only ever true, says the convention.
     if (response.compacted === true) this.set(semconv.GEN_AI_CONVERSATION_COMPACTED, true)
   }
@@ -519,6 +521,14 @@ export const readResult = <A, E, B>(
     return reportOnce(callback, `${message} has thrown; the span goes without it`, error)
   }
 }
+
+/**
+ * Others answer under OpenAI's names; the convention keeps `openai.*` for what
+ * OpenAI's models answer.
+ *
+ * @internal
+ */
+export const speaksOpenAi = (provider: unknown): boolean => provider === "openai" || provider === "azure.ai.openai"
 
 /** @internal */
 export const addServer = (attributes: Attributes, server: ServerAddress | undefined): void => {
