@@ -422,10 +422,11 @@ class EmbeddingsSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
     return readResult(this.options.response, exit, "The `response` function", (response) => {
-      this.response = response
       this.set(semconv.GEN_AI_RESPONSE_MODEL, response.model)
       this.set(semconv.GEN_AI_USAGE_INPUT_TOKENS, response.usage?.inputTokens)
       if (response.usage?.inputTokens !== undefined) this.session.run?.addUsage()
+      // Metrics read it again, so only what could be read is kept.
+      this.response = response
     })
   }
 
@@ -513,9 +514,9 @@ class FetchResponseSpan<A, E> extends GenAiSpan<A, E> {
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
     return readResult(this.options.response, exit, "The `response` function", (response) => {
-      this.response = response
       this.set(semconv.GEN_AI_RESPONSE_STATUS, response.status)
       this.setResponse({ model: response.model, finishReasons: response.finishReasons, openai: response.openai })
+      this.response = response
     })
   }
 

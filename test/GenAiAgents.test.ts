@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Effect, References, Stream, Tracer } from "effect"
+import { Data, Effect, Metric, References, Stream, Tracer } from "effect"
 import {
   annotateLlmResponse,
   Baggage,
+  GenAiMetrics,
   type GenAiSettings,
   injectTraceContext,
   type LlmResponse,
@@ -161,6 +162,80 @@ describe("every GenAI combinator", () => {
       assert.strictEqual(result, "done")
       assert.lengthOf(recorder.spans, 1)
     }))
+
+  const throwing = (key: string, rest: object = {}) =>
+    Object.defineProperty({ ...rest }, key, {
+      enumerable: true,
+      get: () => {
+        throw new Error("no")
+      }
+    })
+  const output = () => throwing("output", { finishReasons: ["stop"] })
+
+  for (
+    const [name, combinator, key] of [
+      ["a call's answer", withLlmSpan({ ...minimal, input: "Hi", response: output }), "gen_ai.input.messages"],
+      ["an agent's answer", withAgentSpan({ input: "Hi", response: output }), "gen_ai.input.messages"],
+      [
+        "a fetched answer",
+        withFetchResponseSpan({ provider: "p", responseId: "r", systemInstructions: "Hi", response: output }),
+        "gen_ai.system_instructions"
+      ],
+      [
+        "the records of a memory",
+        withMemorySpan({ operation: "search_memory", query: "Hi", result: () => throwing("records") }),
+        "gen_ai.memory.query.text"
+      ],
+      [
+        "the option for a tool's result",
+        withToolSpan(throwing("result", { name: "t", arguments: "Hi" }) as never),
+        "gen_ai.tool.call.arguments"
+      ],
+      [
+        "the option for documents",
+        withRetrievalSpan(throwing("documents", { query: "Hi" })),
+        "gen_ai.retrieval.query.text"
+      ],
+      [
+        "the option for a workflow's output",
+        withWorkflowSpan(throwing("output", { input: "Hi" })),
+        "gen_ai.input.messages"
+      ],
+      [
+        "the option for a response",
+        withAgentSpan(throwing("response", { input: "Hi" })),
+        "gen_ai.input.messages"
+      ]
+    ] as ReadonlyArray<readonly [string, Combinator, string]>
+  ) {
+    it.effect(`where reading ${name} throws, what the operation was given is recorded`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_AND_EVENT", convention: "latest" } })
+        assert.strictEqual(yield* recorder.run(Effect.succeed(1).pipe(combinator)), 1)
+        assert.lengthOf(recorder.spans, 1)
+        const { attributes, events } = recorder.spans[0]
+        assert.include(String(attributes[key]), "Hi")
+        for (const event of events) assert.strictEqual(event.attributes?.[key], attributes[key])
+        assert.lengthOf(events, name === "a call's answer" ? 1 : 0)
+      }))
+  }
+
+  for (
+    const [name, combinator] of [
+      ["withEmbeddingsSpan", withEmbeddingsSpan({ ...minimal, response: () => throwing("model") })],
+      [
+        "withFetchResponseSpan",
+        withFetchResponseSpan({ provider: "p", responseId: "r", response: () => throwing("model") })
+      ]
+    ] as ReadonlyArray<readonly [string, Combinator]>
+  ) {
+    it.effect(`${name}: a model that cannot be read costs no metric`, () =>
+      Effect.gen(function*() {
+        yield* Recorder.make().run(Effect.void.pipe(combinator)).pipe(Effect.provideService(GenAiMetrics, true))
+        const metrics = yield* Metric.snapshot
+        assert.deepStrictEqual(metrics.map(({ id }) => id), ["gen_ai.client.operation.duration"])
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+  }
 
   it.effect("options whose getters throw cost attributes, not the program", () =>
     Effect.gen(function*() {

@@ -247,17 +247,29 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
       if (!this.showsErrors) markSensitive(exit.cause, span)
       error = errorType(exit.cause)
     }
-    const problem = this.writeEnd(exit)
+    const problem = this.guard(this.writeEnd, exit)
     if (this.named !== undefined && !endsAlike(this.named.exit, exit)) this.named = undefined
     if (this.named !== undefined) error = this.named.failure._tag
     if (this.measures) this.measure(secondsBetween(this.startTime, this.clock.currentTimeNanosUnsafe()), error)
     this.budget?.release()
-    const pending = this.captures ? both(problem, this.captureEnd(exit)) : problem
+    const pending = this.captures ? both(problem, this.guard(this.captureEnd, exit)) : problem
     if (pending === undefined) {
       this.close(span, error)
       return undefined
     }
     return Effect.andThen(pending, Effect.sync(() => this.close(span, error)))
+  }
+
+  /** What is read of the operation is the caller's. Where that throws, the span goes without it, and nothing else. */
+  private guard(
+    read: (exit: Exit.Exit<A, E>) => Effect.Effect<void> | undefined,
+    exit: Exit.Exit<A, E>
+  ): Effect.Effect<void> | undefined {
+    try {
+      return read.call(this, exit)
+    } catch (error) {
+      return reportOnce(read, "What an operation has brought could not be read; the span goes without it", error)
+    }
   }
 
   /** What is left to do when all that was to be waited for has come. */
