@@ -202,6 +202,26 @@ describe("what only some providers tell", () => {
     })
   }
 
+  const answer = { type: "message", role: "assistant", content: [{ type: "output_text", text: "Hi" }] }
+  const answered = (reason: string) => [{ role: "assistant", parts: [text("Hi")], finish_reason: reason }]
+  for (
+    const [name, value, finishReasons, output] of [
+      ["is queued", { status: "queued", output: [] }, undefined, undefined],
+      ["is in progress", { status: "in_progress", output: [] }, undefined, undefined],
+      ["is in progress and has said something", { status: "in_progress", output: [answer] }, undefined, undefined],
+      ["has failed with nothing", { status: "failed", output: [] }, ["error"], undefined],
+      ["has failed halfway", { status: "failed", output: [answer] }, ["error"], answered("error")],
+      ["was cancelled before it began", { status: "cancelled", output: [] }, ["error"], undefined],
+      ["is complete", { status: "completed", output: [answer] }, ["stop"], answered("stop")],
+      ["has no choices", { choices: [] }, undefined, undefined]
+    ] as ReadonlyArray<readonly [string, object, ReadonlyArray<string> | undefined, unknown]>
+  ) {
+    it(`OpenAI: a response that ${name} has ${output === undefined ? "no message" : "a message"}`, () => {
+      const response = evaluated(openAiResponse(value))
+      assert.deepStrictEqual([response.finishReasons, response.output], [finishReasons, output])
+    })
+  }
+
   it("Anthropic: the summary of a conversation, at once and streamed", () => {
     const parts = [{ type: "compaction", content: "So far" }]
     const chunks = [

@@ -339,10 +339,16 @@ const outputOf = (value: unknown): ReadonlyArray<OutputMessage> =>
       )
     })
 
+/** Whether there is an answer. One in the background is still to come, and one that has failed may hold nothing. */
+const hasOutput = (value: unknown): boolean => {
+  const status = readString(value, "status")
+  return status !== "queued" && status !== "in_progress" &&
+    readList(value, isList(read(value, "output")) ? "output" : "choices").length > 0
+}
+
 /** @internal */
 export const response = (value: unknown): LlmResponse => {
   const isResponse = isList(read(value, "output"))
-  const hasOutput = isResponse || isList(read(value, "choices"))
   return defined({
     id: readString(value, "id"),
     model: readString(value, "model"),
@@ -354,7 +360,7 @@ export const response = (value: unknown): LlmResponse => {
     ...tokensOf(usageOf(read(value, "usage"))),
     compacted: readList(value, "output").some(isCompaction) || undefined,
     openai: openAiOf(value),
-    output: hasOutput ? () => outputOf(value) : undefined
+    output: hasOutput(value) ? () => outputOf(value) : undefined
   })
 }
 
