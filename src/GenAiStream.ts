@@ -141,11 +141,9 @@ class ObservedIterator<A> implements AsyncIterator<A, unknown, unknown> {
   }
 
   async return(value?: unknown): Promise<IteratorResult<A, unknown>> {
-    try {
-      return this.iterator.return === undefined ? { done: true, value } : await this.iterator.return(value)
-    } finally {
-      this.observer.onEnd(Exit.void)
-    }
+    // At once, since the `return` of an iterator that hangs may never settle.
+    this.observer.onEnd(Exit.void)
+    return this.iterator.return === undefined ? { done: true, value } : await this.iterator.return(value)
   }
 
   throw(error?: unknown): Promise<IteratorResult<A, unknown>> {

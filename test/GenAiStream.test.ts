@@ -542,6 +542,24 @@ describe("traceAsyncIterable", () => {
       }))
   }
 
+  it.effect("the span ends when an iteration that hangs is left", () =>
+    Effect.gen(function*() {
+      const { ended, layer, open } = makeOpenSpans()
+      const hanging = async function*() {
+        yield* chunks(1)
+        yield await new Promise<Chunk>(() => {})
+      }
+      yield* Effect.gen(function*() {
+        const traced = yield* Effect.sync(hanging).pipe(traceAsyncIterable(options))
+        const iterator = traced[Symbol.asyncIterator]()
+        yield* Effect.promise(() => iterator.next())
+        void iterator.next()
+        void iterator.return?.()
+        assert.strictEqual(open.size, 0)
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(ended.map(({ attributes }) => attributes["gen_ai.usage.output_tokens"]), [1])
+    }))
+
   it.effect("the request is inside the span, and its failure ends it", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()
