@@ -322,6 +322,22 @@ describe("the capture mode", () => {
       }))
   }
 
+  for (const convention of ["loom", "latest"] as const) {
+    it.effect(`SPAN_AND_EVENT under ${convention}: content is made once`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { convention, capture: "SPAN_AND_EVENT" } })
+        const made: Array<string> = []
+        const make = (text: string) => () => {
+          made.push(text)
+          return text
+        }
+        yield* recorder.run(
+          Effect.void.pipe(withLlmSpan({ ...minimal, input: make("Hi"), response: () => ({ output: make("Hello") }) }))
+        )
+        assert.deepStrictEqual(made, ["Hi", "Hello"])
+      }))
+  }
+
   it.effect("the event of a failed call says how it has failed", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make({ genAi: { convention: "latest", capture: "EVENT_ONLY" } })

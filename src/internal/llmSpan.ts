@@ -3,9 +3,10 @@ import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
+import * as Predicate from "effect/Predicate"
 import type * as Tracer from "effect/Tracer"
 import type { LlmCallOptions, LlmResponse } from "../GenAi.ts"
-import { textOf } from "../GenAiContent.ts"
+import { type Lazy, textOf } from "../GenAiContent.ts"
 import { instrumentsOf, recordTokens } from "../GenAiMetrics.ts"
 import { addServer, both, GenAiSpan, readResult } from "./genAi.ts"
 import { defined } from "./providers/read.ts"
@@ -106,16 +107,33 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
   // Content is taken when the call starts, since the caller may go on to change its messages.
   protected override captureStart(): Effect.Effect<void> | undefined {
     const { options } = this
+    const input = this.madeOnce(options.input)
     return this.inOrder(
       this.captureInstructions(options.systemInstructions),
-      this.captureInput(options.input),
+      this.captureInput(input),
       this.captureToolDefinitions(options.toolDefinitions),
       this.captureVariables(options.prompt?.variables),
       // Loom records the prompt as it was given.
       this.capturesOnSpan && this.capturesAsLoomDoes
-        ? this.captureEvent("input_messages", semconv.LOOM_PROMPT_EVENT, semconv.LOOM_PROMPT, options.input, identity)
+        ? this.captureEvent("input_messages", semconv.LOOM_PROMPT_EVENT, semconv.LOOM_PROMPT, input, identity)
         : undefined
     )
+  }
+
+  /**
+   * Content that is recorded in Loom's form beside the convention's is made
+   * once. It is redacted in each of them, since a redactor sees what is recorded.
+   */
+  private madeOnce<T extends string | object>(lazy: Lazy<T> | undefined): Lazy<T> | undefined {
+    if (!Predicate.isFunction(lazy) || !this.capturesOnSpan || !this.capturesAsLoomDoes || this.details === undefined) {
+      return lazy
+    }
+    try {
+      return (lazy as () => T)()
+    } catch {
+      // Throws again where that is reported.
+      return lazy
+    }
   }
 
   protected override writeEnd(exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
@@ -150,7 +168,7 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
   }
 
   protected override captureEnd(): Effect.Effect<void> | undefined {
-    const output = this.response?.output
+    const output = this.madeOnce(this.response?.output)
     return this.inOrder(
       this.captureOutput(output),
       this.capturesOnSpan && this.capturesAsLoomDoes
