@@ -722,6 +722,49 @@ describe("metrics", () => {
     }))
 })
 
+describe("span processors of the user's", () => {
+  const make = (overrides: Partial<Record<keyof SpanProcessor, unknown>>) =>
+    ({
+      onStart() {},
+      onEnd() {},
+      forceFlush: () => Promise.resolve(),
+      shutdown: () => Promise.resolve(),
+      ...overrides
+    }) as SpanProcessor
+
+  for (
+    const [name, method, problem] of [
+      ["rejects", () => Promise.reject(new Error("no")), "no"],
+      ["throws", () => {
+        throw new Error("no")
+      }, "no"],
+      ["is missing", undefined, "is not a function"],
+      ["returns nothing", () => {}, undefined]
+    ] as const
+  ) {
+    it.effect(`do not end the release before the export, nor without the others: shutdown ${name}`, () =>
+      Effect.gen(function*() {
+        const { layer, logs } = collectLogs()
+        const receiver = yield* OtlpReceiver.make()
+        yield* receiver.respondWith(() => OtlpReceiver.delayed("200 millis"))
+        let isShutDown = false
+        const other = make({
+          shutdown: async () => {
+            isShutDown = true
+          }
+        })
+        yield* live(Effect.void.pipe(Effect.withSpan("a")), {
+          endpoint: receiver.url,
+          spanProcessors: [make({ shutdown: method }), other]
+        }).pipe(Effect.provide(layer))
+        assert.deepStrictEqual(receiver.spans.map((span) => span.name), ["a"])
+        assert.isTrue(isShutDown)
+        assert.strictEqual(logs.length, problem === undefined ? 0 : 1, logs.join("\n"))
+        if (problem !== undefined) assert.match(logs[0], new RegExp(`^A span processor has failed: .*${problem}$`))
+      }))
+  }
+})
+
 describe("the layer's lifetime", () => {
   it.effect("ends with an export, however long that may take", () =>
     Effect.gen(function*() {

@@ -403,11 +403,20 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarg
     forceFlushTimeoutMillis: settings.shutdownTimeout,
     spanProcessors: [spanStart.processor, ...processors]
   })
-  const shutdown = () => {
-    // A queue is done a little earlier, so that it still says what it had to leave. The provider asks again, and waits.
-    for (const queue of queues) void queue.shutdown(settings.shutdownTimeout * 0.9)
-    return provider.shutdown()
-  }
+  // Each for itself: the provider's own shutdown is over with the first of the user's that fails.
+  const settleProcessors = (run: (processor: SpanProcessor) => Promise<void>) =>
+    settle(processors.map((processor) => async () => {
+      try {
+        await run(processor)
+      } catch (error) {
+        settings.report(`A span processor has failed: ${describe(error)}`)
+      }
+    }))
+  // A queue is done a little earlier, so that it still says what it had to leave.
+  const shutdown = () =>
+    settleProcessors((processor) =>
+      processor instanceof SpanQueue ? processor.shutdown(settings.shutdownTimeout * 0.9) : processor.shutdown()
+    )
   return { provider, queues, spanStart, trial, shutdown }
 })
 
