@@ -742,7 +742,12 @@ describe("span processors of the user's", () => {
       ["returns nothing", () => {}, undefined]
     ] as const
   ) {
-    it.effect(`do not end the release before the export, nor without the others: shutdown ${name}`, () =>
+    const assertReported = (logs: ReadonlyArray<string>) => {
+      assert.strictEqual(logs.length, problem === undefined ? 0 : 1, logs.join("\n"))
+      if (problem !== undefined) assert.match(logs[0], new RegExp(`^A span processor has failed: .*${problem}$`))
+    }
+
+    it.effect(`do not end release before the export, nor without the others: shutdown ${name}`, () =>
       Effect.gen(function*() {
         const { layer, logs } = collectLogs()
         const receiver = yield* OtlpReceiver.make()
@@ -759,8 +764,33 @@ describe("span processors of the user's", () => {
         }).pipe(Effect.provide(layer))
         assert.deepStrictEqual(receiver.spans.map((span) => span.name), ["a"])
         assert.isTrue(isShutDown)
-        assert.strictEqual(logs.length, problem === undefined ? 0 : 1, logs.join("\n"))
-        if (problem !== undefined) assert.match(logs[0], new RegExp(`^A span processor has failed: .*${problem}$`))
+        assertReported(logs)
+      }))
+
+    it.effect(`do not end flush before the export, nor without the others: forceFlush ${name}`, () =>
+      Effect.gen(function*() {
+        const { layer, logs } = collectLogs()
+        const receiver = yield* OtlpReceiver.make()
+        yield* receiver.respondWith(() => OtlpReceiver.delayed("200 millis"))
+        let flushes = 0
+        const other = make({
+          forceFlush: async () => {
+            flushes++
+          }
+        })
+        yield* live(
+          Effect.gen(function*() {
+            const { flush } = yield* Tracing
+            for (const name of ["a", "b"]) {
+              yield* Effect.void.pipe(Effect.withSpan(name))
+              yield* flush
+              assert.strictEqual(receiver.spans.at(-1)?.name, name)
+            }
+          }),
+          { endpoint: receiver.url, spanProcessors: [make({ forceFlush: method }), other] }
+        ).pipe(Effect.provide(layer))
+        assert.strictEqual(flushes, 2)
+        assertReported(logs)
       }))
   }
 })

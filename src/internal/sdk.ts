@@ -403,21 +403,25 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarg
     forceFlushTimeoutMillis: settings.shutdownTimeout,
     spanProcessors: [spanStart.processor, ...processors]
   })
-  // Each for itself: the provider's own shutdown is over with the first of the user's that fails.
+  const failed = new Set<SpanProcessor>()
+  // Each for itself: the provider's own shutdown is over with the first of the user's that fails, and so is its flush.
   const settleProcessors = (run: (processor: SpanProcessor) => Promise<void>) =>
     settle(processors.map((processor) => async () => {
       try {
         await run(processor)
       } catch (error) {
-        settings.report(`A span processor has failed: ${describe(error)}`)
+        // It may fail at every flush.
+        if (!failed.has(processor)) settings.report(`A span processor has failed: ${describe(error)}`)
+        failed.add(processor)
       }
     }))
+  const flush = () => settleProcessors((processor) => processor.forceFlush())
   // A queue is done a little earlier, so that it still says what it had to leave.
   const shutdown = () =>
     settleProcessors((processor) =>
       processor instanceof SpanQueue ? processor.shutdown(settings.shutdownTimeout * 0.9) : processor.shutdown()
     )
-  return { provider, queues, spanStart, trial, shutdown }
+  return { provider, queues, spanStart, trial, flush, shutdown }
 })
 
 const DEFAULT_METRIC_INTERVAL = 60_000
@@ -559,7 +563,7 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, NotLoaded, Sco
         tracer,
         flush: within(
           settings.shutdownTimeout,
-          () => settle([() => flushOf(registered.provider), () => metrics?.flush()])
+          () => settle([() => isOwn ? own?.flush() : flushOf(registered.provider), () => metrics?.flush()])
         ),
         exportStats: Effect.sync(() => statsOf(own?.queues ?? []))
       },
