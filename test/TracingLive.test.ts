@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import { ExportResultCode } from "@opentelemetry/core"
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc"
-import type { Sampler, SpanProcessor } from "@opentelemetry/sdk-trace-base"
+import type { Sampler, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { AlwaysOnSampler, BasicTracerProvider, SamplingDecision } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Effect, Exit, Layer, Logger, Metric, References, Scope, Tracer } from "effect"
 import {
@@ -793,6 +794,28 @@ describe("span processors of the user's", () => {
         assertReported(logs)
       }))
   }
+})
+
+describe("a flush that is interrupted", () => {
+  it.live("leaves no timer behind that keeps the process alive", () =>
+    Effect.gen(function*() {
+      const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length
+      const exporter: SpanExporter = {
+        export: (_, done) => done({ code: ExportResultCode.SUCCESS }),
+        forceFlush: () => new Promise(() => {}),
+        shutdown: () => Promise.resolve()
+      }
+      yield* live(
+        Effect.gen(function*() {
+          const { flush } = yield* Tracing
+          const before = timers()
+          for (let count = 0; count < 50; count++) yield* Effect.timeoutOption(flush, "1 millis")
+          // Others may come and go meanwhile.
+          assert.isBelow(timers(), before + 25)
+        }),
+        { exporter }
+      )
+    }))
 })
 
 describe("the layer's lifetime", () => {

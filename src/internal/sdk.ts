@@ -281,6 +281,7 @@ const within = (timeout: number, promise: () => Promise<unknown>): Effect.Effect
     const timer = setTimeout(done, timeout)
     // A processor of the user's may also throw before there is a promise.
     Promise.resolve().then(promise).then(done, done)
+    return Effect.sync(() => clearTimeout(timer))
   })
 
 /** The collector has not answered a trial export. */
