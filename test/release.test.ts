@@ -119,6 +119,17 @@ describe.concurrent("a program that has nothing left to do", () => {
       assert.strictEqual(outcome.stdout.match(/\bforgotten\b/g)?.length, 1)
     }))
 
+  it.live("ends as it would untraced where nobody reads the traces that it prints", () =>
+    Effect.gen(function*() {
+      const bye = encodeURIComponent(`process.once("beforeExit", () => console.log("bye"))`)
+      const program = yield* Program.start("support/programs/environment.ts", {
+        node: ["--import", `data:text/javascript,${bye}`],
+        env: { OTEL_TRACES_EXPORTER: "console" }
+      })
+      yield* program.closeStdout
+      assert.deepStrictEqual(yield* program.outcome, { code: 0, stdout: "", stderr: "" })
+    }))
+
   it.live("flushes a span processor of its own, once", () =>
     Effect.gen(function*() {
       const receiver = yield* OtlpReceiver.make()

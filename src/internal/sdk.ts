@@ -31,6 +31,7 @@ import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node"
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { Propagators } from "../Carrier.ts"
 import type { ExportStats, Tracing } from "../Tracing.ts"
@@ -250,11 +251,24 @@ const makeQueue = (settings: SdkSettings, exporter: SpanExporter): SpanQueue =>
     report: settings.report
   })
 
+/** An error, such as that of a pipe that nobody reads any more, does not end the program: no more is printed. */
+const makePrint = (): (text: string) => void => {
+  let hasFailed = false
+  return (text) => {
+    const { stdout } = process
+    if (hasFailed) return
+    stdout.write(text, (error) => {
+      if (Predicate.isNullish(error)) return
+      hasFailed = true
+      // Standard output is not closed by it, but forgets the error, with which Node lets the next `console.log` throw.
+      stdout.once("error", () => stdout.destroy())
+    })
+  }
+}
+
 const makeConsole = (settings: SdkSettings): ConsoleProcessor =>
   new ConsoleProcessor({
-    write: (text) => {
-      process.stdout.write(text)
-    },
+    write: makePrint(),
     columns: () => process.stdout.columns ?? 0,
     colors: detectColors(process.env, process.stdout.isTTY === true),
     serviceName: settings.serviceName ?? settings.env.serviceName

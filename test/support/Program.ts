@@ -25,6 +25,8 @@ export interface Program {
   /** Waits for a text in what it prints. */
   readonly prints: (text: string) => Effect.Effect<void, DidNotPrint>
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
+  /** Reads no more of what it prints: whatever it prints from now on fails with EPIPE. */
+  readonly closeStdout: Effect.Effect<void>
   readonly outcome: Effect.Effect<Outcome>
 }
 
@@ -78,6 +80,9 @@ export const start = (path: string, options: Options = {}): Effect.Effect<Progra
           check()
         }),
       kill: (signal) => Effect.sync(() => void child.kill(signal)),
+      closeStdout: Effect.callback((resume) => {
+        child.stdout.once("close", () => resume(Effect.void)).destroy()
+      }),
       outcome: Effect.promise(() => outcome)
     })
   )
