@@ -87,6 +87,17 @@ describe("TracingLive", () => {
       assert.strictEqual(receiver.metadata[0]["x-kept"], "yes")
     }))
 
+  it.effect("a service name among the resource attributes is an option as well, and beaten by its own alone", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const resourceAttributes = { "service.name": "mine" }
+      const env = { OTEL_SERVICE_NAME: "theirs", OTEL_RESOURCE_ATTRIBUTES: "service.name=other" }
+      for (const options of [{}, { resourceAttributes }, { resourceAttributes, serviceName: "own" }]) {
+        yield* live(Effect.void.pipe(Effect.withSpan("a")), { endpoint: receiver.url, ...options }, env)
+      }
+      assert.deepStrictEqual(receiver.spans.map((span) => span.resource["service.name"]), ["theirs", "mine", "own"])
+    }))
+
   it.effect("keeps tracestate, flags and links on the wire", () =>
     Effect.gen(function*() {
       const receiver = yield* OtlpReceiver.make()

@@ -122,8 +122,12 @@ const detect = (env: OtelEnv): Resource => {
   return detectResources({ detectors: wanted.includes("none") ? [] : names.map((name) => DETECTORS[name]) })
 }
 
+/** An attribute that is an option beats the environment too. */
+const serviceNameOf = ({ env, resourceAttributes, serviceName }: SdkSettings): Otel.AttributeValue | undefined =>
+  serviceName ?? resourceAttributes["service.name"] ?? env.serviceName
+
 const makeResource = (settings: SdkSettings): Resource => {
-  const serviceName = settings.serviceName ?? settings.env.serviceName
+  const serviceName = serviceNameOf(settings)
   return defaultResource().merge(detect(settings.env)).merge(resourceFromAttributes({
     ...settings.env.resourceAttributes,
     ...settings.resourceAttributes,
@@ -271,7 +275,7 @@ const makeConsole = (settings: SdkSettings): ConsoleProcessor =>
     write: makePrint(),
     columns: () => process.stdout.columns ?? 0,
     colors: detectColors(process.env, process.stdout.isTTY === true),
-    serviceName: settings.serviceName ?? settings.env.serviceName
+    serviceName: serviceNameOf(settings)?.toString()
   })
 
 const addStats = (a: ExportStats, b: ExportStats): ExportStats => ({
