@@ -248,7 +248,7 @@ export const readOtelEnv = Effect.gen(function*() {
   const capture = yield* read("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", oneOf(...captureModes))
   const semconvOptIn = yield* raw("OTEL_SEMCONV_STABILITY_OPT_IN")
   const attributeCount = yield* read("OTEL_ATTRIBUTE_COUNT_LIMIT", limit)
-  const attributeLength = yield* read("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)
+  const attributeLength = yield* read("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", positiveInt)
 
   const env = {
     disabled: (yield* read("OTEL_SDK_DISABLED", boolean)) ?? false,
@@ -269,7 +269,8 @@ export const readOtelEnv = Effect.gen(function*() {
     },
     limits: {
       attributeCount: (yield* read("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount,
-      attributeLength: (yield* read("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)) ?? attributeLength,
+      // The SDK takes 0 for no limit.
+      attributeLength: (yield* read("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", positiveInt)) ?? attributeLength,
       eventCount: yield* read("OTEL_SPAN_EVENT_COUNT_LIMIT", limit),
       linkCount: yield* read("OTEL_SPAN_LINK_COUNT_LIMIT", limit),
       attributesPerEvent: (yield* read("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount,
