@@ -77,7 +77,7 @@ const received = (
     })
     const recorder = Recorder.make(options)
     yield* effect.pipe(Effect.exit, Effect.provide(Layer.merge(recorder.layer, Layer.succeed(GenAiMetrics, true))))
-    yield* Effect.promise(shutdown)
+    yield* Effect.promise(() => shutdown(5000))
     return receiver.metrics
   }).pipe(
     Effect.scoped,

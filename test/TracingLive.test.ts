@@ -725,6 +725,28 @@ describe("metrics", () => {
       assert.strictEqual(receiver.metrics.length, 0)
     }))
 
+  it.live("an export that is under way is given up with the layer, and reported", () =>
+    Effect.gen(function*() {
+      const { layer, logs } = collectLogs()
+      const receiver = yield* OtlpReceiver.make()
+      yield* receiver.respondWith(() => OtlpReceiver.delayed("1 minute"))
+      yield* live(
+        Effect.gen(function*() {
+          yield* call
+          while (receiver.requests.length === 0) yield* Effect.yieldNow
+        }),
+        { metrics: true, exporter: "none", endpoint: receiver.url, shutdownTimeout: "300 millis" },
+        // The reader's own patience would end with its interval.
+        { OTEL_METRIC_EXPORT_INTERVAL: "1000" }
+      ).pipe(isolated, Effect.provide(layer))
+      const released = performance.now()
+      while (receiver.connections > 0) yield* Effect.yieldNow
+      assert.isBelow(performance.now() - released, 3000)
+      assert.strictEqual(receiver.requests.length, 1)
+      assert.strictEqual(logs.length, 1, logs.join("\n"))
+      assert.match(logs[0], /^Metrics could not be exported to \S+: there was no answer in time$/)
+    }))
+
   it.effect("a dead collector changes nothing", () =>
     Effect.gen(function*() {
       const { layer } = collectLogs()

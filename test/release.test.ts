@@ -8,6 +8,10 @@ const dead = "http://127.0.0.1:1"
 
 const exportTo = (endpoint: string) => ({ env: { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } })
 
+const exportMetricsTo = (endpoint: string) => ({
+  env: { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_METRICS_EXPORTER: "otlp", OTEL_TRACES_EXPORTER: "none" }
+})
+
 /** The programs release within a second. A request may take 10, and a process that waits for it would live as long. */
 const soon = 6000
 
@@ -88,6 +92,20 @@ describe.concurrent("a program under NodeRuntime.runMain", () => {
       assert.deepStrictEqual(statsOf(outcome), { spans: 2, stats: { ended: 2, exported: 0, dropped: 2, queued: 0 } })
       assert.isBelow(outcome.millis, soon)
     }))
+
+  it.live("nor for one that leaves its metrics unanswered", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* receiver.respondWith(() => OtlpReceiver.delayed("1 minute"))
+      const outcome = yield* Program.runAfter("working", "support/programs/work.ts", {
+        args: ["succeed"],
+        ...exportMetricsTo(receiver.url)
+      })
+      assert.strictEqual(outcome.code, 0)
+      assert.strictEqual(warningsOf(outcome).length, 1, outcome.stdout)
+      assert.match(warningsOf(outcome)[0], /Metrics could not be exported to \S+: there was no answer in time/)
+      assert.isBelow(outcome.millis, soon)
+    }))
 })
 
 describe.concurrent("a program that has nothing left to do", () => {
@@ -156,6 +174,19 @@ describe.concurrent("a program that has nothing left to do", () => {
         assert.include(outcome.stdout, "Spans were lost, 100 in all: 100 not exported before release")
         assert.isBelow(outcome.millis, soon)
       }
+    }))
+
+  it.live("says that it could not export its metrics, and ends in time", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* receiver.respondWith(() => OtlpReceiver.delayed("1 minute"))
+      const outcome = yield* Program.runAfter("done", "support/programs/forgotten.ts", {
+        args: [1],
+        ...exportMetricsTo(receiver.url)
+      })
+      assert.strictEqual(outcome.code, 0, outcome.stderr)
+      assert.include(outcome.stdout, "there was no answer in time")
+      assert.isBelow(outcome.millis, soon)
     }))
 })
 

@@ -1,14 +1,106 @@
-import { type ChannelCredentials, credentials, Metadata } from "@grpc/grpc-js"
+/**
+ * A connection to a collector that is ours to give up, with all that is under
+ * way on it. The stock exporters hide theirs: after an outage of a minute it
+ * would wait another before it connects again, and what a collector does not
+ * answer would keep the process alive. And they look at `process.env` behind
+ * the back of `Config`.
+ *
+ * @internal
+ */
+import * as Grpc from "@grpc/grpc-js"
+import { identity } from "effect/Function"
 import type { OtlpEnv } from "./otelEnv.ts"
 import { readCertificates } from "./otlpCertificates.ts"
+import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
-/** What an exporter connects to a collector with. @internal */
-export interface GrpcConnection {
+/** When to retry is the exporter's decision; the channel only must not be late for it. */
+const MAX_RECONNECT_BACKOFF = 2000
+
+/** A connection on which so many requests in a row went unanswered is taken to be dead, whatever TCP says. */
+const MAX_DEADLINES = 3
+
+const DEFAULT_TIMEOUT = 10_000
+
+/** @internal */
+export interface GrpcConnectionOptions {
   readonly url: string
-  readonly metadata: Metadata
-  readonly credentials: ChannelCredentials
-  readonly timeoutMillis: number | undefined
-  readonly compression: OtlpEnv["compression"]
+  /** Default: none, a connection without TLS. */
+  readonly credentials?: Grpc.ChannelCredentials | undefined
+  readonly metadata?: Grpc.Metadata | undefined
+  readonly compression?: OtlpEnv["compression"]
+  readonly timeoutMillis?: number | undefined
+}
+
+/** What gRPC connects to. Without a port it is the scheme's own: gRPC would take 443 for any. */
+const addressOf = (url: string): string => {
+  if (url.startsWith("unix:")) return url
+  const { hostname, port, protocol } = new URL(url.includes("://") ? url : `https://${url}`)
+  return `${hostname}:${port === "" ? protocol === "http:" ? 80 : 443 : port}`
+}
+
+/** @internal */
+export class GrpcConnection {
+  private readonly options: GrpcConnectionOptions
+  private readonly calls = new Set<Grpc.ClientUnaryCall>()
+  private client: Grpc.Client | undefined
+  private deadlines = 0
+
+  constructor(options: GrpcConnectionOptions) {
+    this.options = options
+  }
+
+  send<A>(
+    method: string,
+    request: Buffer,
+    read: (answer: Buffer) => A,
+    done: (error: Grpc.ServiceError | null, answer: A | undefined) => void
+  ): void {
+    const client = this.client ??= this.connect()
+    const call = client.makeUnaryRequest(
+      method,
+      identity<Buffer>,
+      read,
+      request,
+      this.options.metadata?.clone() ?? new Grpc.Metadata(),
+      { deadline: Date.now() + (this.options.timeoutMillis ?? DEFAULT_TIMEOUT) },
+      (error, answer) => {
+        this.calls.delete(call)
+        if (error?.code !== Grpc.status.DEADLINE_EXCEEDED) this.deadlines = 0
+        else if (++this.deadlines >= MAX_DEADLINES && this.client === client) this.disconnect()
+        done(error, answer)
+      }
+    )
+    this.calls.add(call)
+  }
+
+  /** Gives up what is not answered yet, which would keep the process alive until its deadline. */
+  cancel(): void {
+    for (const call of this.calls) call.cancel()
+  }
+
+  close(): void {
+    this.cancel()
+    this.disconnect()
+  }
+
+  private connect(): Grpc.Client {
+    const { credentials = Grpc.credentials.createInsecure(), url } = this.options
+    return new Grpc.Client(addressOf(url), credentials, {
+      "grpc.primary_user_agent": `${PACKAGE_NAME}/${PACKAGE_VERSION}`,
+      "grpc.default_compression_algorithm": this.options.compression === "gzip"
+        ? Grpc.compressionAlgorithms.gzip
+        : Grpc.compressionAlgorithms.identity,
+      "grpc.max_reconnect_backoff_ms": MAX_RECONNECT_BACKOFF,
+      // Else a new client would be given the old connection.
+      "grpc.use_local_subchannel_pool": 1
+    })
+  }
+
+  private disconnect(): void {
+    this.client?.close()
+    this.client = undefined
+    this.deadlines = 0
+  }
 }
 
 /**
@@ -16,12 +108,16 @@ export interface GrpcConnection {
  * Options"): the scheme of the endpoint decides, and where it has none,
  * `INSECURE`.
  */
-const makeCredentials = (endpoint: string, env: OtlpEnv, report: (message: string) => void): ChannelCredentials => {
+const makeCredentials = (
+  endpoint: string,
+  env: OtlpEnv,
+  report: (message: string) => void
+): Grpc.ChannelCredentials => {
   const scheme = endpoint.slice(0, endpoint.indexOf("://") + 1).toLowerCase()
   const isPlain = scheme === "http:" || (scheme !== "https:" && env.insecure === true)
-  if (isPlain) return credentials.createInsecure()
+  if (isPlain) return Grpc.credentials.createInsecure()
   const { ca = null, cert = null, key = null } = readCertificates(env, report)
-  return credentials.createSsl(ca, key, cert)
+  return Grpc.credentials.createSsl(ca, key, cert)
 }
 
 /** @internal */
@@ -31,13 +127,13 @@ export const makeGrpcConnection = (
   env: OtlpEnv,
   report: (message: string) => void
 ): GrpcConnection => {
-  const metadata = new Metadata()
+  const metadata = new Grpc.Metadata()
   for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
-  return {
+  return new GrpcConnection({
     url: endpoint,
     metadata,
     credentials: makeCredentials(endpoint, env, report),
     timeoutMillis: env.timeout,
     compression: env.compression
-  }
+  })
 }

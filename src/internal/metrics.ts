@@ -6,9 +6,9 @@
  */
 import * as OtelMetrics from "@effect/opentelemetry/OtelMetrics"
 import { Resource } from "@effect/opentelemetry/Resource"
-import type { Attributes } from "@opentelemetry/api"
+import { type Attributes, diag } from "@opentelemetry/api"
 import { ExportResultCode } from "@opentelemetry/core"
-import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc"
+import { ProtobufMetricsSerializer } from "@opentelemetry/otlp-transformer"
 import type { Resource as OtelResource } from "@opentelemetry/resources"
 import {
   type CollectionResult,
@@ -19,6 +19,7 @@ import {
   type ScopeMetrics
 } from "@opentelemetry/sdk-metrics"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type { GrpcConnection } from "./grpcConnection.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
@@ -60,67 +61,114 @@ const correct = (producer: MetricProducer): MetricProducer => ({
   }
 })
 
+const METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+
+/** Exports in flight at most, where the reader no longer waits for those that a collector leaves unanswered. */
+const MAX_IN_FLIGHT = 30
+
+/** The status of what was given up. */
+const CANCELLED = 1
+
+const readAnswer = (answer: Buffer): unknown => {
+  try {
+    return ProtobufMetricsSerializer.deserializeResponse(answer).partialSuccess
+  } catch {
+    return "its answer is not a valid ExportMetricsServiceResponse"
+  }
+}
+
+/** @internal */
+export interface MetricExporter extends PushMetricExporter {
+  /** Gives up what has not been answered yet. */
+  readonly cancel?: () => void
+}
+
 /**
- * The stock exporter, with everything that it would otherwise look up in
- * `process.env` behind the back of `Config`. It says nothing of a failure to
- * anybody but OpenTelemetry's own diagnostics; here the first of a row is told.
+ * OTLP over gRPC. OpenTelemetry tells of a failure nobody but its own
+ * diagnostics; here the first of a row is told.
  *
  * @internal
  */
 export const makeGrpcExporter = (
   connection: GrpcConnection,
   onFailure: (error: unknown) => void
-): PushMetricExporter => {
-  const exporter = new OTLPMetricExporter({
-    url: connection.url,
-    metadata: connection.metadata,
-    credentials: connection.credentials,
-    timeoutMillis: connection.timeoutMillis ?? DEFAULT_TIMEOUT,
-    // The enum's value: the package that holds the enum is not one of ours.
-    compression: (connection.compression ?? "none") as never
-  })
+): MetricExporter => {
+  const inFlight = new Set<Promise<void>>()
+  let isClosed = false
   let isFailing = false
-  const exportMetrics = exporter.export.bind(exporter)
-  exporter.export = (metrics, done) =>
-    exportMetrics(metrics, (result) => {
-      const hasFailed = result.code === ExportResultCode.FAILED
-      if (hasFailed && !isFailing) onFailure(result.error)
-      isFailing = hasFailed
-      done(result)
-    })
-  return exporter
+  return {
+    export: (metrics, done) => {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const end = (error: Error | undefined) => {
+        inFlight.delete(promise)
+        resolve()
+        if (error !== undefined && !isFailing) onFailure(error)
+        isFailing = error !== undefined
+        done(error === undefined ? { code: ExportResultCode.SUCCESS } : { code: ExportResultCode.FAILED, error })
+      }
+      if (isClosed) return end(new Error("the exporter is shut down"))
+      if (inFlight.size >= MAX_IN_FLIGHT) return end(new Error(`${MAX_IN_FLIGHT} exports are not answered yet`))
+      const request = Buffer.from(ProtobufMetricsSerializer.serializeRequest(metrics)!)
+      connection.send(METHOD, request, readAnswer, (error, warning) => {
+        if (Predicate.isNotNullish(warning)) diag.warn("The collector accepted metrics with a warning", warning)
+        end(error === null ? undefined : error.code === CANCELLED ? new Error("there was no answer in time") : error)
+      })
+      inFlight.add(promise)
+    },
+    forceFlush: async () => {
+      await Promise.all(inFlight)
+    },
+    cancel: () => connection.cancel(),
+    shutdown: async () => {
+      isClosed = true
+      connection.close()
+    }
+  }
 }
-
-const DEFAULT_TIMEOUT = 10_000
 
 /** @internal */
 export interface MetricsSettings {
   readonly resource: OtelResource
-  readonly exporter: PushMetricExporter
+  readonly exporter: MetricExporter
   /** Milliseconds. */
   readonly exportInterval: number
   /** Milliseconds. */
   readonly exportTimeout: number
 }
 
+/** @internal */
+export interface Metrics {
+  /** Exports what there is. With a timeout, what has not been answered by then does not keep the process alive. */
+  readonly flush: (timeout?: number) => Promise<void>
+  /** Exports what there is once more, and gives up what has not been answered after so many milliseconds. */
+  readonly shutdown: (timeout: number) => Promise<void>
+}
+
 /**
- * Exports the program's metrics at intervals, until `shutdown`, which exports
- * what there is once more. The caller bounds the two promises in time.
+ * Exports the program's metrics at intervals, until `shutdown`. The caller
+ * bounds the promises in time.
  *
  * @internal
  */
-export const makeMetrics = (
-  settings: MetricsSettings
-): Effect.Effect<{ readonly flush: () => Promise<void>; readonly shutdown: () => Promise<void> }> =>
+export const makeMetrics = (settings: MetricsSettings): Effect.Effect<Metrics> =>
   Effect.map(
     OtelMetrics.makeProducer().pipe(Effect.provideService(Resource, settings.resource)),
     (producer) => {
+      const { exporter } = settings
       const reader = new PeriodicExportingMetricReader({
-        exporter: settings.exporter,
+        exporter,
         exportIntervalMillis: settings.exportInterval,
         exportTimeoutMillis: Math.min(settings.exportTimeout, settings.exportInterval)
       })
       reader.setMetricProducer(correct(producer))
-      return { flush: () => reader.forceFlush(), shutdown: () => reader.shutdown() }
+      const within = (timeout: number | undefined, exported: Promise<void>, giveUp: () => unknown) => {
+        if (timeout === undefined) return exported
+        const timer = setTimeout(giveUp, timeout)
+        return exported.finally(() => clearTimeout(timer))
+      }
+      return {
+        flush: (timeout) => within(timeout, reader.forceFlush(), () => exporter.cancel?.()),
+        shutdown: (timeout) => within(timeout, reader.shutdown(), () => exporter.shutdown())
+      }
     }
   )

@@ -482,7 +482,7 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
       Effect.sync(() =>
         settings.report(
           `Metrics are off: they could not be set up (${describe(problemOf(cause))}). They need @grpc/grpc-js@1, ` +
-            "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/exporter-metrics-otlp-grpc@0.223.0"
+            "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/otlp-transformer@0.223.0"
         )
       )
     )
@@ -540,13 +540,17 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, NotLoaded, Sco
     const own = settings.provider === undefined ? yield* makeProvider(settings, makeTarget) : undefined
     const { shutdownTimeout } = settings
     yield* Effect.addFinalizer(() =>
-      within(shutdownTimeout, () => settle([() => own?.shutdown(), () => metrics?.shutdown()]))
+      within(shutdownTimeout, () => settle([() => own?.shutdown(), () => metrics?.shutdown(shutdownTimeout * 0.9)]))
     )
     const processors = own === undefined ? [] : settings.spanProcessors
+    const exitTimeout = shutdownTimeout * 0.9
     yield* flushBeforeExit(
       own?.queues ?? [],
-      [...processors.map((processor) => () => processor.forceFlush()), ...metrics === undefined ? [] : [metrics.flush]],
-      shutdownTimeout * 0.9
+      [
+        ...processors.map((processor) => () => processor.forceFlush()),
+        ...metrics === undefined ? [] : [() => metrics.flush(exitTimeout)]
+      ],
+      exitTimeout
     )
     const foreign = settings.provider === "global" ? Otel.trace.getTracerProvider() : settings.provider
     if (settings.provider === "global") diagnoseGlobal(foreign!, settings)

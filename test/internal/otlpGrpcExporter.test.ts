@@ -5,19 +5,18 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Net from "node:net"
+import { GrpcConnection, type GrpcConnectionOptions } from "../../src/internal/grpcConnection.ts"
 import { OtlpGrpcExporter } from "../../src/internal/otlpGrpcExporter.ts"
 import { SpanQueue } from "../../src/internal/spanQueue.ts"
 import * as OtlpReceiver from "../support/OtlpReceiver.ts"
 
-type ExporterConfig = ConstructorParameters<typeof OtlpGrpcExporter>[0]
-
 /** A queue on the exporter; nothing is sent before the flush, so that a test knows its requests. */
-const makeQueue = (config: ExporterConfig) =>
+const makeQueue = (options: GrpcConnectionOptions) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const reports: Array<string> = []
       const queue = new SpanQueue({
-        exporter: new OtlpGrpcExporter(config),
+        exporter: new OtlpGrpcExporter(new GrpcConnection(options)),
         maxQueueSize: 1000,
         maxQueueBytes: 100_000_000,
         maxExportBatchSize: 512,

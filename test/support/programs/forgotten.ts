@@ -7,7 +7,7 @@
  * `processor` adds a span processor that prints how many spans it flushes. It prints `done` when its work is.
  */
 import type { SpanProcessor } from "@opentelemetry/sdk-trace-base"
-import { Effect, ManagedRuntime } from "effect"
+import { Effect, ManagedRuntime, Metric } from "effect"
 import { makeTracingLive } from "../../../src/index.ts"
 
 const [count, end] = process.argv.slice(2)
@@ -31,7 +31,8 @@ if (end === "late") {
   process.once("beforeExit", () => void runtime.runPromise(Effect.withSpan(Effect.sleep("20 millis"), "late")))
 }
 
-await runtime.runPromise(Effect.repeat(Effect.withSpan(Effect.void, "forgotten"), { times: Number(count) - 1 }))
+const work = Effect.withSpan(Metric.update(Metric.counter("works"), 1), "forgotten")
+await runtime.runPromise(Effect.repeat(work, { times: Number(count) - 1 }))
 console.log("done")
 
 if (end === "exit") {

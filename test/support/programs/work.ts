@@ -8,7 +8,7 @@
  * has become of them.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, identity } from "effect"
+import { Console, Effect, identity, Metric } from "effect"
 import { makeTracingLive, Tracing } from "../../../src/index.ts"
 
 const [outcome, untraced] = process.argv.slice(2)
@@ -17,7 +17,7 @@ let ended = 0
 const span = (name: string) => <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   self.pipe(Effect.withSpan(name), Effect.ensuring(Effect.sync(() => ended++)))
 
-const step = Effect.void.pipe(span("step"))
+const step = Metric.update(Metric.counter("steps"), 1).pipe(span("step"))
 
 const working = Console.log("working")
 
