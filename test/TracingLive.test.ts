@@ -274,6 +274,19 @@ describe("a program does not notice", () => {
       }))
   }
 
+  for (const method of ["onStart", "onEnding", "onEnd"] as const) {
+    it.effect(`a processor with an async ${method} that rejects, which is told once`, () =>
+      Effect.gen(function*() {
+        const { layer, logs } = collectLogs()
+        const rejects = processor({ [method]: () => Promise.reject(new Error("broken")) })
+        const spans = Effect.succeed(1).pipe(Effect.withSpan("a"), Effect.withSpan("b"))
+        const result = yield* live(spans, { exporter: "none", spanProcessors: [rejects] }).pipe(Effect.provide(layer))
+        assert.strictEqual(result, 1)
+        assert.strictEqual(logs.length, 1, logs.join("\n"))
+        assert.match(logs[0], /span processor has thrown.*broken/)
+      }))
+  }
+
   it.effect("a wrong environment: each variable is reported once and its default is used", () =>
     Effect.gen(function*() {
       const { layer, logs } = collectLogs()

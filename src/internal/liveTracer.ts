@@ -175,7 +175,12 @@ interface TracerState {
   readonly thrown: (error: unknown) => void
 }
 
-const reportThrown = (report: (message: string) => void) => {
+/**
+ * Reports the first of what samplers and processors throw.
+ *
+ * @internal
+ */
+export const reportThrown = (report: (message: string) => void) => {
   let reported = false
   return (error: unknown): void => {
     if (reported) return

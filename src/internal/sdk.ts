@@ -38,7 +38,7 @@ import type { ExportStats, Tracing } from "../Tracing.ts"
 import { onBeforeExit } from "./beforeExit.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
 import { describe } from "./exportFailure.ts"
-import { makeLiveTracers } from "./liveTracer.ts"
+import { makeLiveTracers, reportThrown } from "./liveTracer.ts"
 import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
 import type { OtelEnv, OtlpEnv } from "./otelEnv.ts"
@@ -46,6 +46,7 @@ import { registerGlobal } from "./otelGlobal.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
 import { SpanStart } from "./spanStart.ts"
+import { UserProcessor } from "./userProcessor.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 import { withoutUser } from "./withoutUser.ts"
 
@@ -410,7 +411,8 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarg
     queues.push(queue)
     processors.push(queue)
   }
-  processors.push(...settings.spanProcessors)
+  const rejected = reportThrown(settings.report)
+  processors.push(...settings.spanProcessors.map((processor) => new UserProcessor(processor, rejected)))
   const spanStart = new SpanStart(settings.sampler ?? makeSampler(settings.env))
 
   const provider = new NodeTracerProvider({

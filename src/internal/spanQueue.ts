@@ -320,10 +320,13 @@ export class SpanQueue implements SpanProcessor {
     const { exporter } = this.options
     // The exporter gets a copy: a batch that is sent twice must not depend on what it did to the first.
     const spans = batch.spans.slice(batch.start) as Array<ReadableSpan>
+    const fail = (error: unknown) => end({ code: ExportResultCode.FAILED, error })
     try {
-      context.with(EXPORT_CONTEXT, () => exporter.export(spans, end))
+      const returned: unknown = context.with(EXPORT_CONTEXT, () => exporter.export(spans, end))
+      // An `async` function rejects where another throws.
+      if (Predicate.isPromiseLike(returned)) returned.then(undefined, fail)
     } catch (error) {
-      end({ code: ExportResultCode.FAILED, error })
+      fail(error)
     }
   }
 

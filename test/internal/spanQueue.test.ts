@@ -26,6 +26,8 @@ const never: Answer = () => {}
 const throwing = (error: unknown): Answer => () => {
   throw error
 }
+/** What an exporter does that is written as an `async` function. */
+const rejecting = (error: unknown): Answer => () => Promise.reject(error)
 
 /** An error as grpc-js makes it. */
 const grpcError = (code: number, message: string, details?: Uint8Array) => ({
@@ -77,7 +79,7 @@ const setup = ({ answers = [succeed], onReport, ...options }: SetupOptions = {})
     export(spans: Array<ReadableSpan>, callback: Callback) {
       const answer = answers[Math.min(requests.length, answers.length - 1)]!
       requests.push({ at: performance.now() - started, names: spans.map((span) => span.name) })
-      answer(callback, spans)
+      return answer(callback, spans)
     },
     async shutdown() {
       exporter.shutdowns++
@@ -581,6 +583,7 @@ describe("SpanQueue", () => {
     const exporters: typeof permanent = [
       ["an exporter that throws", throwing(new TypeError("x is not a function")), "x is not a function."],
       ["an exporter that throws nothing", throwing(undefined), "no reason was given."],
+      ["an exporter that rejects", rejecting(new TypeError("x is not a function")), "x is not a function."],
       ["a failure without an error", failWith(undefined), "no reason was given."],
       ["a text as an error", failWith("broken"), "broken."],
       ["a text of many lines", failWith(new Error("one\r\n\ttwo\u0000three")), "one two three."],
@@ -678,12 +681,13 @@ describe("SpanQueue", () => {
 
     const twice = (first: Answer, second: Answer): Answer => (callback, spans) => {
       first(callback, spans)
-      second(callback, spans)
+      return second(callback, spans)
     }
     const doubles: Array<[string, Answer, number, number]> = [
       ["success and success", twice(succeed, succeed), 10, 0],
       ["success and failure", twice(succeed, invalid), 10, 0],
       ["success and a throw", twice(succeed, throwing(new Error("late"))), 10, 0],
+      ["success and a promise that rejects", twice(succeed, rejecting(new Error("late"))), 10, 0],
       ["rejection and success", twice(invalid, succeed), 0, 10],
       ["rejection and rejection", twice(invalid, invalid), 0, 10],
       ["failure and success", twice(unavailable, succeed), 10, 0],
