@@ -394,6 +394,13 @@ describe.concurrent("OTLP over HTTP", () => {
       }))
   }
 
+  it.live("a request that Node refuses to send is a failure, and its connection no trouble later", () =>
+    Effect.gen(function*() {
+      const outcome = yield* Program.run("support/programs/trailer.ts")
+      assert.deepStrictEqual([outcome.code, outcome.stderr], [0, ""])
+      assert.match(outcome.stdout, /trailers/i)
+    }))
+
   it.live("does not hold up the program's end: neither a dead collector does nor a silent one", () =>
     Effect.gen(function*() {
       const silent = yield* OtlpHttpReceiver.make({ reply: () => "silence" })

@@ -78,7 +78,6 @@ export class OtlpHttpExporter implements SpanExporter {
     const isCompressed = compression === "gzip"
     const content = isCompressed ? await promisify(gzip)(body) : body
     if (this.closed) throw new Error("the exporter is closed")
-    const { promise, reject, resolve } = Promise.withResolvers<Http.IncomingMessage>()
     const request = this.transport.request(url, {
       method: "POST",
       agent: this.agent,
@@ -89,12 +88,17 @@ export class OtlpHttpExporter implements SpanExporter {
         "user-agent": `${PACKAGE_NAME}/${PACKAGE_VERSION}`,
         ...(isCompressed ? { "content-encoding": "gzip" } : undefined)
       }
-    }, resolve)
+    })
     const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMillis} ms`)), timeoutMillis)
     try {
-      request.on("error", reject).end(content)
-      const response = await promise
+      const response = await new Promise<Http.IncomingMessage>((resolve, reject) => {
+        request.on("response", resolve).on("error", reject).end(content)
+      })
       return resultOf(response, await read(response))
+    } catch (error) {
+      // Where headers do not go together, `end` throws and leaves the connection open.
+      request.destroy()
+      throw error
     } finally {
       clearTimeout(timer)
     }
