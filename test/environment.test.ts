@@ -422,6 +422,78 @@ describe.concurrent("OTLP over HTTP", () => {
     }))
 })
 
+describe.concurrent("headers that cannot be sent", () => {
+  const unfit = {
+    Connection: "keep-alive",
+    "keep-alive": "timeout=5",
+    "proxy-connection": "keep-alive",
+    "transfer-encoding": "chunked",
+    upgrade: "h2c",
+    "http2-settings": "AAMAAABk",
+    te: "trailers",
+    trailer: "x-checksum",
+    "content-length": "99",
+    "content-type": "text/plain",
+    host: "elsewhere",
+    "grpc-timeout": "1m"
+  }
+  const inEnv = (headers: Record<string, string>): Env => ({
+    OTEL_EXPORTER_OTLP_HEADERS: Object.entries(headers).map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+      .join()
+  })
+  const warning = (names: ReadonlyArray<string>, protocol: string) =>
+    ` has ${names.length} header(s) that cannot be sent over ${protocol}, which are left out: `
+
+  for (
+    const [name, env, options] of [
+      ["the environment", inEnv({ ...unfit, "x-good": "yes" }), {}],
+      ["the options", {}, { headers: { ...unfit, "x-good": "yes" } }]
+    ] as ReadonlyArray<readonly [string, Env, TracingOptions]>
+  ) {
+    it.live(`over gRPC are left out, and told: ${name}`, () =>
+      Effect.gen(function*() {
+        const receiver = yield* OtlpReceiver.make()
+        const logs = yield* run(span, { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, ...env }, options)
+        assert.strictEqual(receiver.spans.length, 1)
+        const { host, trailer, "x-good": good } = receiver.metadata[0]
+        assert.deepStrictEqual([host, trailer, good], [undefined, undefined, "yes"])
+        assert.strictEqual(logs.length, 1, logs.join("\n"))
+        assert.include(logs[0], receiver.url + warning(Object.keys(unfit), "gRPC"))
+      }))
+  }
+
+  for (const [name, value] of Object.entries(unfit)) {
+    it.live(`over gRPC: ${name}`, () =>
+      Effect.gen(function*() {
+        const receiver = yield* OtlpReceiver.make()
+        const logs = yield* run(span, { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }, { headers: { [name]: value } })
+        assert.strictEqual(receiver.spans.length, 1)
+        assert.strictEqual(logs.length, 1, logs.join("\n"))
+        assert.include(logs[0], warning([name], "gRPC"))
+      }))
+  }
+
+  it.live("over HTTP are those alone that a request of known length cannot have", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpHttpReceiver.make()
+      const { "transfer-encoding": encoding, trailer, ...fit } = {
+        ...unfit,
+        Connection: "close",
+        "grpc-metadata-tenant": "a"
+      }
+      const logs = yield* run(span, {
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
+        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+        ...inEnv(fit)
+      }, { headers: { "transfer-encoding": encoding, trailer } })
+      assert.strictEqual(receiver.spans.length, 1)
+      const { connection, "content-type": type, "grpc-metadata-tenant": tenant, host } = receiver.requests[0].headers
+      assert.deepStrictEqual([connection, type, tenant, host], ["close", "application/x-protobuf", "a", "elsewhere"])
+      assert.strictEqual(logs.length, 1, logs.join("\n"))
+      assert.include(logs[0], warning(["transfer-encoding", "trailer"], "HTTP"))
+    }))
+})
+
 describe.concurrent("OTLP of metrics", () => {
   const call = Effect.void.pipe(withLlmSpan({ provider: "openai", request: { model: "m" } }))
   const runMetrics = (effect: Effect.Effect<unknown>, env: Env, options?: TracingOptions) =>

@@ -43,6 +43,7 @@ import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
 import type { OtelEnv, OtlpEnv } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
+import { sendableHeaders } from "./otlpHeaders.ts"
 import { generateSpanId, generateTraceId } from "./randomIds.ts"
 import { SpanQueue } from "./spanQueue.ts"
 import { SpanStart } from "./spanStart.ts"
@@ -217,7 +218,8 @@ const loadGrpcTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotL
       const endpoint = grpcEndpoint(settings)
       const { report, env: { traces } } = settings
       diagnoseEndpoint(endpoint, "gRPC", traces, report)
-      const connection = makeGrpcConnection(endpoint, headersOf(settings, traces), traces, report)
+      const headers = sendableHeaders(headersOf(settings, traces), "gRPC", endpoint, report)
+      const connection = makeGrpcConnection(endpoint, headers, traces, report)
       return { endpoint, exporter: new OtlpGrpcExporter(connection) }
     }
   )
@@ -231,7 +233,7 @@ const loadHttpTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotL
       diagnoseEndpoint(endpoint, "HTTP", traces, report)
       const exporter = new OtlpHttpExporter({
         url: endpoint.includes("://") ? endpoint : `https://${endpoint}`,
-        headers: headersOf(settings, traces),
+        headers: sendableHeaders(headersOf(settings, traces), "HTTP", endpoint, report),
         certificates: readCertificates(traces, report),
         timeoutMillis: traces.timeout,
         compression: traces.compression
@@ -473,7 +475,12 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
       module.makeMetrics({
         resource: makeResource(settings),
         exporter: module.makeGrpcExporter(
-          makeGrpcConnection(endpoint, headersOf(settings, env), env, report),
+          makeGrpcConnection(
+            endpoint,
+            sendableHeaders(headersOf(settings, env), "gRPC", endpoint, report),
+            env,
+            report
+          ),
           (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)
         ),
         exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
