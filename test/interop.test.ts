@@ -8,6 +8,7 @@ import {
   type Tracer as OtelTracer
 } from "@opentelemetry/api"
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks"
+import { W3CTraceContextPropagator } from "@opentelemetry/core"
 import type { ReadableSpan, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Deferred, Effect, Fiber, Layer, Logger, Stream } from "effect"
@@ -291,6 +292,29 @@ describe("global: true", () => {
       assert.isFalse(trace.getTracer("x").startSpan("x").isRecording())
       assert.deepStrictEqual(propagation.fields(), [])
       assert.isUndefined(context.with(trace.setSpanContext(ROOT_CONTEXT, {} as never), spanOfContext))
+    }))
+
+  it.live("leaves what another SDK has registered in its place meanwhile, when it is released", () =>
+    Effect.gen(function*() {
+      const theirs = recorder()
+      const provider = new BasicTracerProvider({ spanProcessors: [theirs.processor] })
+      yield* run(
+        Effect.sync(() => {
+          trace.disable()
+          context.disable()
+          propagation.disable()
+          trace.setGlobalTracerProvider(provider)
+          context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+          propagation.setGlobalPropagator(new W3CTraceContextPropagator())
+        }),
+        { global: true }
+      )
+      trace.getTracer("x").startActiveSpan("outer", (span) => {
+        library("inner")
+        span.end()
+      })
+      assert.strictEqual(parentOf(theirs.spans, "inner"), "outer")
+      assert.deepStrictEqual(propagation.fields(), ["traceparent", "tracestate"])
     }))
 
   it.live("joins what is registered already, says so, and leaves it there", () =>

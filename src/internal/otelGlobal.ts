@@ -18,9 +18,21 @@ export interface Registered {
   readonly contextManager: LoomContextManager | undefined
 }
 
+const registeredProvider = (): Otel.TracerProvider => {
+  const provider = Otel.trace.getTracerProvider()
+  return provider instanceof Otel.ProxyTracerProvider ? provider.getDelegate() : provider
+}
+
+/** The API does not tell which manager is registered, but asks it to enter a context. */
+const isInForce = (manager: LoomContextManager): boolean => {
+  const probe = Otel.trace.deleteSpan(Otel.ROOT_CONTEXT)
+  return Otel.context.with(probe, () => manager.active() === probe)
+}
+
 /**
  * Makes a provider the one that libraries instrumented for OpenTelemetry find,
- * until the scope closes. What another SDK has registered stays.
+ * until the scope closes. What another SDK has registered stays, before and
+ * after.
  *
  * @internal
  */
@@ -29,13 +41,22 @@ export const registerGlobal = (options: GlobalOptions): Effect.Effect<Registered
     const undo: Array<() => void> = []
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
-        for (const disable of undo) disable()
+        for (const disable of undo) {
+          try {
+            disable()
+          } catch {
+            // What throws when it is asked is not ours.
+          }
+        }
       })
     )
 
     const isOurs = Otel.trace.setGlobalTracerProvider(options.provider)
-    if (isOurs) undo.push(() => Otel.trace.disable())
-    else {
+    if (isOurs) {
+      undo.push(() => {
+        if (registeredProvider() === options.provider) Otel.trace.disable()
+      })
+    } else {
       options.report(
         "global: another OpenTelemetry SDK has registered its tracer provider already. Spans are recorded on that one: " +
           "its exporter, sampler and resource count, not those of this layer."
@@ -44,11 +65,17 @@ export const registerGlobal = (options: GlobalOptions): Effect.Effect<Registered
 
     const manager = new LoomContextManager()
     const isManaged = Otel.context.setGlobalContextManager(manager)
-    if (isManaged) undo.push(() => Otel.context.disable())
-    else options.report("global: another context manager is registered already and is used.")
+    if (isManaged) {
+      undo.push(() => {
+        if (isInForce(manager)) Otel.context.disable()
+      })
+    } else options.report("global: another context manager is registered already and is used.")
 
-    if (Otel.propagation.setGlobalPropagator(new LoomPropagator(options.propagators))) {
-      undo.push(() => Otel.propagation.disable())
+    const propagator = new LoomPropagator(options.propagators)
+    if (Otel.propagation.setGlobalPropagator(propagator)) {
+      undo.push(() => {
+        if (Otel.propagation.fields() === propagator.fields()) Otel.propagation.disable()
+      })
     } else {
       options.report("global: other propagators are registered already and stay.")
     }

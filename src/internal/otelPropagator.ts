@@ -42,6 +42,7 @@ const readHeader = <C>(carrier: C, getter: Otel.TextMapGetter<C>, name: string):
  */
 export class LoomPropagator implements Otel.TextMapPropagator {
   private readonly propagators: { readonly tracecontext: boolean; readonly baggage: boolean }
+  private readonly names: Array<string> = [...FIELDS]
 
   constructor(propagators: { readonly tracecontext: boolean; readonly baggage: boolean }) {
     this.propagators = propagators
@@ -82,7 +83,8 @@ export class LoomPropagator implements Otel.TextMapPropagator {
     return next
   }
 
+  /** The same array each time, and no other's: by it is seen whether this propagator is still the registered one. */
   fields(): Array<string> {
-    return [...FIELDS]
+    return this.names
   }
 }
