@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { diag, trace } from "@opentelemetry/api"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
-import { Cause, ConfigProvider, Effect, Exit, Layer, Logger, Metric, Redacted, References } from "effect"
+import { Cause, ConfigProvider, Effect, Exit, Layer, Logger, Metric, Redacted, References, Scope } from "effect"
 import {
   injectTraceContext,
   makeTracingLive,
@@ -645,6 +645,62 @@ describe("OTEL_LOG_LEVEL", () => {
         const logs = yield* run(say, level === undefined ? {} : { OTEL_LOG_LEVEL: level }, { exporter: "none" })
         yield* say
         assert.deepStrictEqual(logs, [...expected])
+      }))
+  }
+
+  const level: Env = { OTEL_LOG_LEVEL: "error" }
+  /** A logger of the program's own. */
+  const setOwn = Effect.acquireRelease(
+    Effect.sync(() => {
+      const heard: Array<string> = []
+      const silent = () => {}
+      const logger = { error: (message: string) => void heard.push(message), info: silent, debug: silent }
+      diag.setLogger({ ...logger, warn: silent, verbose: silent }, { suppressOverrideMessage: true })
+      return heard
+    }),
+    () => Effect.sync(() => diag.disable())
+  )
+  const say = (message: string) => Effect.sync(() => diag.error(message))
+
+  it.live("leaves the program its own logger when it is released, as often as that is", () =>
+    Effect.gen(function*() {
+      const heard = yield* setOwn
+      for (const time of ["first", "second"]) {
+        const logs = yield* run(say(`${time} inside`), level, { exporter: "none" })
+        assert.deepStrictEqual(logs, [`OpenTelemetry: ${time} inside`])
+        yield* say(time)
+      }
+      assert.deepStrictEqual(heard, ["first", "second"])
+    }))
+
+  it.live("leaves the program the logger that it has set inside", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const scope = yield* Effect.scope
+      const heard = yield* Effect.gen(function*() {
+        const { layer } = make(level, { exporter: "none" })
+        return yield* Scope.provide(setOwn, scope).pipe(Effect.provide(layer))
+      })
+      yield* say("after")
+      assert.deepStrictEqual(heard, ["after"])
+    })))
+
+  for (const [first, order] of [[0, "the first"], [1, "the second"]] as const) {
+    it.live(`of two layers one hears on when ${order} has been released, and nobody when both have`, () =>
+      Effect.gen(function*() {
+        const layers = [make(level, { exporter: "none" }), make(level, { exporter: "none" })]
+        const scopes = [yield* Scope.make(), yield* Scope.make()]
+        for (const index of [0, 1]) yield* Layer.buildWithScope(layers[index].layer, scopes[index])
+        yield* say("both")
+        yield* Scope.close(scopes[first], Exit.void)
+        yield* say("one")
+        yield* Scope.close(scopes[1 - first], Exit.void)
+        yield* say("none")
+        assert.deepStrictEqual(
+          layers.map(({ logs }) => logs),
+          first === 0
+            ? [[], ["OpenTelemetry: both", "OpenTelemetry: one"]]
+            : [["OpenTelemetry: one"], ["OpenTelemetry: both"]]
+        )
       }))
   }
 })

@@ -41,6 +41,7 @@ import { describe } from "./exportFailure.ts"
 import { makeLiveTracers, reportThrown } from "./liveTracer.ts"
 import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
+import { addDiagnostics } from "./otelDiagnostics.ts"
 import type { OtelEnv, OtlpEnv } from "./otelEnv.ts"
 import { registerGlobal } from "./otelGlobal.ts"
 import { sendableHeaders } from "./otlpHeaders.ts"
@@ -375,15 +376,12 @@ const setLogLevel = (settings: SdkSettings): Effect.Effect<void, never, Scope.Sc
   const log = (message: string) => settings.report(`OpenTelemetry: ${message}`)
   return Effect.acquireRelease(
     Effect.sync(() =>
-      Otel.diag.setLogger(
-        { error: log, warn: log, info: log, debug: log, verbose: log },
-        {
-          logLevel: Otel.DiagLogLevel[level.toUpperCase() as keyof typeof Otel.DiagLogLevel],
-          suppressOverrideMessage: true
-        }
-      )
+      addDiagnostics({
+        logger: { error: log, warn: log, info: log, debug: log, verbose: log },
+        logLevel: Otel.DiagLogLevel[level.toUpperCase() as keyof typeof Otel.DiagLogLevel]
+      })
     ),
-    () => Effect.sync(() => Otel.diag.disable())
+    (remove) => Effect.sync(remove)
   )
 }
 
