@@ -176,7 +176,7 @@ interface TracerState {
 }
 
 /**
- * Reports the first of what samplers and processors throw.
+ * Reports the first of what a provider and what belongs to it throw.
  *
  * @internal
  */
@@ -185,7 +185,16 @@ export const reportThrown = (report: (message: string) => void) => {
   return (error: unknown): void => {
     if (reported) return
     reported = true
-    report(`A sampler or span processor has thrown; spans that it throws at may be lost (${String(error)})`)
+    report(`A provider, sampler or span processor has thrown; spans that it throws at may be lost (${textOf(error)})`)
+  }
+}
+
+/** Whatever can be thrown may have no text. */
+const textOf = (error: unknown): string => {
+  try {
+    return String(error)
+  } catch {
+    return typeof error
   }
 }
 
@@ -276,19 +285,32 @@ class LiveSpan implements LiveSpanLike {
     if (this.status._tag === "Ended") return
     // Nearly all are one of these, and a call for each is a twentieth of a span.
     const attribute = typeof value === "string" || typeof value === "number" ? value : toAttributeValue(value)
-    if (attribute !== undefined) this.span.setAttribute(key, attribute)
+    if (attribute === undefined) return
+    try {
+      this.span.setAttribute(key, attribute)
+    } catch (error) {
+      this.state.thrown(error)
+    }
   }
 
   event(name: string, startTime: bigint, attributes?: Record<string, unknown>): void {
     if (this.status._tag === "Ended") return
-    this.span.addEvent(name, toAttributes(attributes), toHrTime(startTime))
+    try {
+      this.span.addEvent(name, toAttributes(attributes), toHrTime(startTime))
+    } catch (error) {
+      this.state.thrown(error)
+    }
   }
 
   addLinks(links: ReadonlyArray<Tracer.SpanLink>): void {
     if (this.status._tag === "Ended") return
     for (const link of links) {
       this.links.push(link)
-      this.span.addLink(toLink(link))
+      try {
+        this.span.addLink(toLink(link))
+      } catch (error) {
+        this.state.thrown(error)
+      }
     }
   }
 
@@ -300,10 +322,18 @@ class LiveSpan implements LiveSpanLike {
     try {
       if (exit._tag === "Failure" && this.span.isRecording()) this.recordFailure(exit.cause, time)
     } catch {
-      this.span.setStatus({ code: Otel.SpanStatusCode.ERROR })
+      this.setError()
     }
     try {
       this.span.end(time)
+    } catch (error) {
+      this.state.thrown(error)
+    }
+  }
+
+  private setError(): void {
+    try {
+      this.span.setStatus({ code: Otel.SpanStatusCode.ERROR })
     } catch (error) {
       this.state.thrown(error)
     }
@@ -393,7 +423,7 @@ export interface LiveTracerOptions {
   readonly contextManager?: LoomContextManager | undefined
   /** The keys of baggage members that become attributes of every span. */
   readonly baggageAttributes?: ReadonlyArray<string> | undefined
-  /** Receives what a sampler or processor has thrown, once. */
+  /** Receives what the provider, a sampler or a processor has thrown, once. */
   readonly report: (message: string) => void
   /** Whether the provider makes trace ids whose last seven bytes are random. */
   readonly marksRandomIds: boolean

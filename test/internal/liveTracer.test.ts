@@ -113,6 +113,67 @@ describe("a provider that refuses a scope", () => {
     }))
 })
 
+describe("a span of somebody else's that throws", () => {
+  const broken = (): never => {
+    throw new Error("not mine")
+  }
+  const external = Tracer.externalSpan({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" })
+  const link = Effect.map(
+    Effect.orDie(Effect.currentSpan),
+    (span) => span.addLinks([{ span: external, attributes: {} }])
+  )
+  const foreign = (overrides: Partial<Otel.Span>): Otel.TracerProvider => ({
+    getTracer: (name) => {
+      const tracer = provider.getTracer(name)
+      return { ...tracer, startSpan: (...args) => Object.assign(tracer.startSpan(...args), overrides) }
+    }
+  })
+  const all = { setAttribute: broken, addEvent: broken, addLink: broken, setStatus: broken, end: broken }
+
+  for (
+    const [name, overrides, program] of [
+      ["setAttribute", { setAttribute: broken }, Effect.annotateCurrentSpan("a", 1)],
+      ["addEvent", { addEvent: broken }, Effect.log("hi")],
+      ["addLink", { addLink: broken }, link],
+      ["setStatus", { setStatus: broken }, Effect.fail("typed")],
+      ["isRecording", { isRecording: broken, setStatus: broken }, Effect.fail("typed")],
+      ["end", { end: broken }, Effect.void],
+      ["all of it", all, Effect.andThen(Effect.annotateCurrentSpan("a", 1), Effect.fail("typed"))],
+      ["something that is no text", {
+        setAttribute: () => {
+          throw Object.create(null)
+        }
+      }, Effect.annotateCurrentSpan("a", 1)]
+    ] as ReadonlyArray<readonly [string, Partial<Otel.Span>, Effect.Effect<unknown, string>]>
+  ) {
+    it.effect(`does not change the result, and is told once: ${name}`, () =>
+      Effect.gen(function*() {
+        const reports: Array<string> = []
+        const tracer = makeLiveTracers({
+          provider: foreign(overrides),
+          report: (message) => void reports.push(message),
+          marksRandomIds: false
+        })({ name: "test" })
+        const twice = Effect.all([program, program].map((program) => program.pipe(Effect.withSpan("a"), Effect.exit)))
+        const untraced = yield* twice
+        assert.deepStrictEqual(yield* twice.pipe(Effect.withTracer(tracer)), untraced)
+        assert.strictEqual(reports.length, 1, reports.join("\n"))
+        assert.match(reports[0], /^A provider, sampler or span processor has thrown/)
+      }))
+  }
+
+  it.effect("ends where it can", () =>
+    Effect.gen(function*() {
+      const { end: _, ...others } = all
+      const tracer = makeLiveTracers({ provider: foreign(others), report: () => {}, marksRandomIds: false })({
+        name: "test"
+      })
+      exporter.reset()
+      yield* Effect.exit(Effect.fail("typed").pipe(Effect.withSpan("a"), Effect.withTracer(tracer)))
+      assert.deepStrictEqual(exporter.getFinishedSpans().map((span) => span.name), ["a"])
+    }))
+})
+
 describe("identifiers", () => {
   it("are lower-case hexadecimal digits, and no two of them are the same", () => {
     const traceIds = Array.from({ length: 1000 }, generateTraceId)
