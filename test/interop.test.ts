@@ -335,6 +335,46 @@ describe("global: true", () => {
     }))
 })
 
+describe("two layers with global: true", () => {
+  it.live("record on their own, and the second goes on when the first has been released", () =>
+    Effect.gen(function*() {
+      const [first, second] = [recorder(), recorder()]
+      const release = Deferred.makeUnsafe<void>()
+      const isRegistered = Deferred.makeUnsafe<void>()
+      const outer = yield* Effect.forkChild(
+        run(
+          Effect.andThen(Deferred.succeed(isRegistered, undefined), Deferred.await(release)).pipe(
+            Effect.withSpan("first")
+          ),
+          { global: true, spanProcessors: [first.processor] }
+        )
+      )
+      yield* Deferred.await(isRegistered)
+      yield* run(
+        Effect.gen(function*() {
+          yield* Effect.sync(() => library("of the first")).pipe(Effect.withSpan("inner"), Effect.withSpan("outer"))
+          yield* Deferred.succeed(release, undefined)
+          yield* Fiber.join(outer)
+          yield* Effect.withSpan(Effect.void, "later")
+        }),
+        { global: true, spanProcessors: [second.processor] }
+      )
+      assert.deepStrictEqual(second.spans.map((span) => span.name), ["inner", "outer", "later"])
+      assert.strictEqual(parentOf(second.spans, "inner"), "outer")
+      assert.deepStrictEqual(first.spans.map((span) => span.name), ["of the first", "first"])
+      assert.isTrue(logs.some((log) => log.startsWith("global: another layer of this package has registered its")))
+    }))
+
+  it.live("one after the other are both registered", () =>
+    Effect.gen(function*() {
+      for (const { processor, spans } of [recorder(), recorder()]) {
+        yield* run(Effect.sync(() => library("lib")), { global: true, spanProcessors: [processor] })
+        assert.deepStrictEqual(spans.map((span) => span.name), ["lib"])
+        assert.deepStrictEqual(logs, [])
+      }
+    }))
+})
+
 describe("a context that OpenTelemetry has made current", () => {
   it.live("is the parent of what Effect traces in it", () =>
     Effect.gen(function*() {

@@ -13,10 +13,13 @@ export interface GlobalOptions {
 
 /** @internal */
 export interface Registered {
-  /** The provider to record on: ours, or the one that was there before. */
+  /** The provider to record on: ours, or the one of another SDK that was there before. */
   readonly provider: Otel.TracerProvider
   readonly contextManager: LoomContextManager | undefined
 }
+
+/** The providers that layers have registered. They go with their layers, so that nobody else is to record on them. */
+const ofLayers = new WeakSet<Otel.TracerProvider>()
 
 const registeredProvider = (): Otel.TracerProvider => {
   const provider = Otel.trace.getTracerProvider()
@@ -51,11 +54,20 @@ export const registerGlobal = (options: GlobalOptions): Effect.Effect<Registered
       })
     )
 
-    const isOurs = Otel.trace.setGlobalTracerProvider(options.provider)
-    if (isOurs) {
+    const isRegistered = Otel.trace.setGlobalTracerProvider(options.provider)
+    const current = Otel.trace.getTracerProvider()
+    const isAnotherLayers = !isRegistered && current !== options.provider && ofLayers.has(registeredProvider())
+    if (isRegistered) {
+      ofLayers.add(options.provider)
       undo.push(() => {
+        ofLayers.delete(options.provider)
         if (registeredProvider() === options.provider) Otel.trace.disable()
       })
+    } else if (isAnotherLayers) {
+      options.report(
+        "global: another layer of this package has registered its tracer provider already. Spans of libraries are " +
+          "recorded on that one until it is released, those of Effect on this layer's own."
+      )
     } else {
       options.report(
         "global: another OpenTelemetry SDK has registered its tracer provider already. Spans are recorded on that one: " +
@@ -81,7 +93,7 @@ export const registerGlobal = (options: GlobalOptions): Effect.Effect<Registered
     }
 
     return {
-      provider: isOurs ? options.provider : Otel.trace.getTracerProvider(),
+      provider: isRegistered || isAnotherLayers ? options.provider : current,
       contextManager: isManaged ? manager : undefined
     }
   })
