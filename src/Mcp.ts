@@ -116,9 +116,11 @@ class McpFailure extends Error {
   }
 }
 
-/** The code of a JSON-RPC error, as every client keeps it. */
+/** The code of a JSON-RPC error, as every client keeps it. That of a `DOMException`, such as a timeout, is none. */
 const codeOf = (error: unknown): string | undefined =>
-  Predicate.hasProperty(error, "code") && Number.isInteger(error.code) ? String(error.code) : undefined
+  Predicate.hasProperty(error, "code") && Number.isInteger(error.code) && !(error instanceof DOMException)
+    ? String(error.code)
+    : undefined
 
 const messageOf = (error: unknown): string =>
   Predicate.hasProperty(error, "message") && Predicate.isString(error.message) ? error.message : ""
@@ -131,7 +133,9 @@ const readFailure = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined 
       : undefined
   }
   const fail = Cause.findFail(exit.cause)
-  const error = Result.isSuccess(fail) ? fail.success.error : undefined
+  const failed = Result.isSuccess(fail) ? fail.success.error : undefined
+  // What `Effect.tryPromise` makes of a rejection says nothing itself.
+  const error = Cause.isUnknownError(failed) ? failed.cause : failed
   const code = codeOf(error)
   if (code === undefined) return undefined
   return new McpFailure(code, Predicate.isError(error) ? error : { message: messageOf(error) })

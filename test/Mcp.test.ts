@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
-import { Data, Effect, identity, References } from "effect"
+import { Cause, Data, Effect, identity, References } from "effect"
 import { McpSchema } from "effect/ai"
 import { TestClock } from "effect/testing"
 import {
@@ -76,12 +76,24 @@ describe("withMcpSpan", () => {
         "-32601"
       ],
       ["a plain JSON-RPC error", failWith({ code: -32000, message: "busy" }), "-32000", "-32000"],
+      [
+        "an error that a promise was rejected with",
+        failWith(new Cause.UnknownError(new McpError(-32602, "Invalid params"))),
+        "-32602",
+        "-32602"
+      ],
       ["a result that says so", Effect.succeed({ isError: true, content: [] }), "tool_error", undefined],
       ["any other error", failWith(new Disconnected()), "Disconnected", undefined],
       [
         "an error with a code of another kind",
         failWith(Object.assign(new RangeError("x"), { code: "ECONNRESET" })),
         "RangeError",
+        undefined
+      ],
+      [
+        "a timeout, which has a code of the DOM's",
+        failWith(new DOMException("slow", "TimeoutError")),
+        "TimeoutError",
         undefined
       ],
       ["a result that says that all is well", Effect.succeed({ isError: false }), undefined, undefined]
@@ -159,6 +171,19 @@ describe("withMcpSpan", () => {
         assert.strictEqual(status.message, "busy")
         assert.deepStrictEqual(events.map(({ attributes }) => attributes?.["exception.message"]), ["busy"])
         assert.notInclude(String(events[0].attributes?.["exception.stacktrace"]), "src/Mcp.ts")
+      }))
+
+    it.effect(`${place}: the message of an error that a promise was rejected with`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })
+        yield* recorder.run(
+          Effect.tryPromise(() => Promise.reject(new McpError(-32602, "Invalid params"))).pipe(
+            withMcpSpan({ method: "tools/call", tool: "t" }),
+            wrap,
+            Effect.exit
+          )
+        )
+        assert.strictEqual(recorder.span(spanName).status.message, "Invalid params")
       }))
 
     it.effect(`${place}: no time is made up where timing is off`, () =>
