@@ -197,9 +197,6 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
 
   override finish(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
     const failure = failureOf(exit)
-    if (failure !== undefined && exit._tag === "Failure") {
-      this.set(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag)
-    }
     // With another failure than the effect's own, which only the protocol knows how to name.
     if (failure !== undefined) this.failWith({ failure, exit })
     return super.finish(span, exit)
@@ -246,9 +243,7 @@ const withinToolSpan = <A, E, R>(
   })
   return Effect.onExitPrimitive(self, (exit) => {
     const failure = failureOf(exit)
-    if (failure === undefined) return undefined
-    if (exit._tag === "Failure") tool.annotate((set) => set(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag))
-    tool.failWith({ failure, exit })
+    if (failure !== undefined) tool.failWith({ failure, exit })
     return undefined
   })
 }

@@ -303,6 +303,7 @@ describe("withMcpSpan", () => {
         const { attributes, status } = recorder.span("execute_tool weather")
         assert.deepStrictEqual(status, { code: SpanStatusCode.UNSET })
         assert.notProperty(attributes, "error.type")
+        assert.notProperty(attributes, "rpc.response.status_code")
       }))
   }
 

@@ -275,11 +275,13 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   /** What is left to do when all that was to be waited for has come. */
   private close(span: Tracer.Span, error: string | undefined): void {
     if (this.captures) this.writeContent(span, error)
-    const failure = this.named?.failure
-    if (failure === undefined) return
+    if (this.named === undefined) return
+    const { exit, failure } = this.named
     const cause = Cause.fail(failure)
     if (!this.showsErrors) markSensitive(cause, span)
     span.attribute(semconv.ERROR_TYPE, failure._tag)
+    // A success has no code, even where its result says that something has failed.
+    if (exit._tag === "Failure") span.attribute(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag)
     const isTimed = Context.get(this.context, References.TracerTimingEnabled)
     span.end(isTimed ? this.clock.currentTimeNanosUnsafe() : 0n, Exit.failCause(cause))
   }
