@@ -565,6 +565,11 @@ describe("conventionViolations", () => {
     }],
     ["a memory", { name: "search_memory", kind: "client", attributes: { "gen_ai.operation.name": "search_memory" } }],
     ["a tool called by MCP", { name: "tools/call search", kind: "client", attributes: mcp }],
+    ["a tool called by MCP, without the port of its server", {
+      name: "tools/call search",
+      kind: "client",
+      attributes: { ...mcp, "server.address": "a" }
+    }],
     ["a tool span with MCP's attributes", { name: "execute_tool search", attributes: mcp }],
     ["a resource in the name", {
       name: "resources/read file:a",
@@ -652,6 +657,10 @@ describe("conventionViolations", () => {
     ["span-name", /should be "publish tasks"$/, { name: "tasks publish", kind: "producer", attributes: sending }],
     ["span-name", /should be "tools\/call search"$/, { name: "execute_tool search", kind: "client", attributes: mcp }],
     ["span-kind", /^the kind is server; that of chat is client or internal$/, { ...call, kind: "server" }],
+    ["span-kind", /^the kind is internal; that of MCP is client or server$/, {
+      name: "tools/list",
+      attributes: { "mcp.method.name": "tools/list" }
+    }],
     ["span-kind", /^the kind is consumer; that of send \(messaging\) is producer or client$/, {
       name: "publish tasks",
       kind: "consumer",

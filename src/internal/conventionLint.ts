@@ -26,9 +26,10 @@ const ruleOf = (
 ): { readonly subject: string; readonly rule: Rules.OperationRule | undefined } | undefined => {
   const { attributes, kind } = span
   const method = attributes[Semconv.MCP_METHOD_NAME]
-  // A tool span that was there already takes the attributes of the call by MCP and stays what it was.
-  if (method !== undefined && kind !== "internal") return { subject: "MCP", rule: Rules.MCP }
   const operation = attributes[Semconv.GEN_AI_OPERATION_NAME]
+  // A tool span that was there already takes the attributes of the call by MCP and stays what it was.
+  const isToolSpan = kind === "internal" && operation === "execute_tool"
+  if (method !== undefined && !isToolSpan) return { subject: "MCP", rule: Rules.MCP }
   if (Predicate.isString(operation)) {
     const rule = lookUp(Rules.GEN_AI_OPERATIONS, operation)
     return {
@@ -77,7 +78,8 @@ const checkOperation = (span: RecordedSpan, settings: Settings, report: Report):
   }
   const { rule, subject } = found
   if (span.status.code === "error") require(Semconv.ERROR_TYPE, "of a span that has failed")
-  if (attributes[Semconv.GEN_AI_OPERATION_NAME] !== undefined) {
+  // MCP asks for none of this, also where it calls a tool.
+  if (attributes[Semconv.GEN_AI_OPERATION_NAME] !== undefined && attributes[Semconv.MCP_METHOD_NAME] === undefined) {
     for (const [key, beside] of Object.entries(Rules.GEN_AI_REQUIRED_BESIDE)) {
       if (attributes[key] !== undefined) require(beside, `beside ${key}`)
     }
