@@ -519,11 +519,13 @@ interface Given {
   readonly kind?: "internal" | "server" | "client" | "producer" | "consumer"
   readonly attributes: Record<string, unknown>
   readonly events?: ReadonlyArray<string>
+  /** Those of each event. */
+  readonly eventAttributes?: Record<string, unknown>
 }
 
-const makeSpan = ({ attributes, events = [], kind = "internal", name = "any" }: Given) =>
+const makeSpan = ({ attributes, eventAttributes, events = [], kind = "internal", name = "any" }: Given) =>
   Effect.useSpan(name, { kind, attributes }, (span) => {
-    for (const event of events) span.event(event, 0n)
+    for (const event of events) span.event(event, 0n, eventAttributes)
     return Effect.void
   })
 
@@ -652,6 +654,7 @@ describe("conventionViolations", () => {
       attributes: { ...chat, "gen_ai.input.messages": "[]" }
     }],
     ["content", /^gen_ai\.prompt\.0\.content holds/, { attributes: { "gen_ai.prompt.0.content": "Hi" } }],
+    ["content", /^gen_ai\.evaluation\.explanation holds/, { attributes: { "gen_ai.evaluation.explanation": "?" } }],
     ["content", /^gen_ai\.prompt\.variable\.name holds/, { attributes: { "gen_ai.prompt.variable.name": "Ann" } }],
     ["span-name", /^the name is "ask"; by its attributes it should be "chat m"$/, { ...call, name: "ask" }],
     ["span-name", /should be "publish tasks"$/, { name: "tasks publish", kind: "producer", attributes: sending }],
@@ -700,10 +703,34 @@ describe("conventionViolations", () => {
       ])
     }))
 
+  for (
+    const [event, attributes, allowed] of [
+      ["any", { "gen_ai.input.messages": "[]" }, ["EVENT_ONLY", "SPAN_AND_EVENT"]],
+      ["gen_ai.evaluation.result", { "gen_ai.evaluation.explanation": "?" }, [
+        "SPAN_ONLY",
+        "EVENT_ONLY",
+        "SPAN_AND_EVENT"
+      ]]
+    ] as ReadonlyArray<readonly [string, Record<string, unknown>, ReadonlyArray<string>]>
+  ) {
+    for (const capture of ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"] as const) {
+      const [name] = Object.keys(attributes)
+      it.effect(`${capture}: ${allowed.includes(capture) ? "allows" : "reports"} ${name} of an event`, () =>
+        Effect.gen(function*() {
+          const given: Given = { attributes: {}, events: [event, event], eventAttributes: attributes }
+          const violations = yield* violationsOf(given, { capture })
+          assert.deepStrictEqual(
+            violations.map(({ attribute, rule }) => [rule, attribute]),
+            allowed.includes(capture) ? [] : [["content", name]]
+          )
+        }))
+    }
+  }
+
   const loom: ReadonlyArray<Given> = [
     { ...call, name: "llm.call", attributes: { ...chat, "gen_ai.system": "openai", "llm.model": "m" } },
     { ...call, name: "llm.tool_continuation" },
-    { attributes: {}, events: ["gen_ai.content.prompt"] },
+    { attributes: {}, events: ["gen_ai.content.prompt"], eventAttributes: { "gen_ai.prompt": "Hi" } },
     { name: "publish tasks", kind: "producer", attributes: { ...sending, "messaging.system": "nats" } }
   ]
   it.effect.each(loom)(

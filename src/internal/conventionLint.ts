@@ -159,6 +159,13 @@ const checkAttributes = (span: RecordedSpan, settings: Settings, report: Report)
     // All of the events that the convention has given up were there for content.
     if (entry !== undefined) content(name)
   }
+  const capturesOnEvents = settings.capture === "EVENT_ONLY" || settings.capture === "SPAN_AND_EVENT"
+  const current = span.events.filter(({ name }) => lookUp(Rules.DEPRECATED_EVENTS, name) === undefined)
+  for (const key of new Set(current.flatMap(({ attributes }) => Object.keys(attributes)).filter(isContent))) {
+    // An explanation has its place on an event whichever way content is recorded.
+    const isAsked = key === Semconv.GEN_AI_EVALUATION_EXPLANATION ? settings.capture !== "NO_CONTENT" : capturesOnEvents
+    if (!isAsked) report("content", `${key} of an event holds content, while capture is ${settings.capture}`, key)
+  }
 }
 
 /**

@@ -372,6 +372,7 @@ export const CONTENT_ATTRIBUTES: ReadonlySet<string> = new Set([
   Semconv.GEN_AI_RETRIEVAL_DOCUMENTS,
   Semconv.GEN_AI_MEMORY_QUERY_TEXT,
   Semconv.GEN_AI_MEMORY_RECORDS,
+  Semconv.GEN_AI_EVALUATION_EXPLANATION,
   Semconv.LOOM_PROMPT,
   Semconv.LOOM_COMPLETION
 ])
