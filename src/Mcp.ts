@@ -11,12 +11,13 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import type { ServerAddress } from "./GenAi.ts"
 import type { Lazy } from "./GenAiContent.ts"
-import { addDefined, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
+import { addDefined, type AgentRun, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as semconv from "./internal/semconv.ts"
 import { withoutSpan } from "./internal/span.ts"
@@ -174,8 +175,12 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
       ? undefined
       : propagatedSpan(Context.getOrUndefined(parent.annotations, AmbientSpan))
     this.links = ambient === undefined ? undefined : [{ span: ambient, attributes: {} }]
-    if (options.method === "tools/call" && options.side !== "server" && this.session.run !== undefined) {
-      this.session.run.toolCalls++
+    const { run } = this.session
+    if (
+      options.method === "tools/call" && options.side !== "server" && run !== undefined &&
+      !isInsideTool(fiber.cache.span, run)
+    ) {
+      run.toolCalls++
     }
   }
 
@@ -216,6 +221,15 @@ const writeMcp = <A>(set: (key: string, value: unknown) => void, options: McpSpa
   set(server ? semconv.CLIENT_ADDRESS : semconv.SERVER_ADDRESS, options.peer?.address)
   set(server ? semconv.CLIENT_PORT : semconv.SERVER_PORT, options.peer?.port)
   for (const [key, value] of Object.entries(options.attributes ?? {})) set(key, value)
+}
+
+/** Whether a tool of this run has been counted already, which makes the request as part of what it does. */
+const isInsideTool = (span: Tracer.AnySpan | undefined, run: AgentRun): boolean => {
+  for (let at = span; at?._tag === "Span"; at = Option.getOrUndefined(at.parent)) {
+    const source = Context.getOrUndefined(at.annotations, SpanSource)
+    if (source instanceof ToolSpan && source.isOf(run)) return true
+  }
+  return false
 }
 
 /** The span of the tool that this request calls, if there is one around it. */

@@ -19,6 +19,7 @@ import {
   withFetchResponseSpan,
   withLlmSpan,
   withLlmStreamSpan,
+  withMcpSpan,
   withRetrievalSpan,
   withToolSpan,
   withWorkflowSpan
@@ -361,6 +362,29 @@ describe("GenAiMetrics", () => {
         { value: 3, count: 1, "gen_ai.agent.name": "sub" }
       ])
     }))
+
+  const mcpCall = Effect.void.pipe(withMcpSpan({ method: "tools/call", tool: "search" }))
+  for (
+    const [name, program, value] of [
+      ["by MCP alone", mcpCall, 1],
+      ["inside the span of the tool", mcpCall.pipe(withToolSpan({ name: "search" })), 1],
+      ["inside another span in it", mcpCall.pipe(Effect.withSpan("between"), withToolSpan({ name: "search" })), 1],
+      ["inside a tool of another name", mcpCall.pipe(withToolSpan({ name: "web__search" })), 1],
+      ["twice", Effect.andThen(mcpCall, mcpCall), 2],
+      [
+        "by an agent that is a tool of another one",
+        Effect.andThen(mcpCall, mcpCall).pipe(withAgentSpan({ name: "main" }), withToolSpan({ name: "delegate" })),
+        2
+      ]
+    ] as const
+  ) {
+    it.effect(`a tool call counts once: ${name}`, () =>
+      Effect.gen(function*() {
+        const metrics = yield* received(program.pipe(withAgentSpan({ name: "outer" })))
+        const calls = summarize(metrics)["gen_ai.invoke_agent.tool_calls"]
+        assert.deepStrictEqual(calls.map((point) => point.value).toSorted().at(-1), value)
+      }))
+  }
 
   it.effect("an agent that is named without a span is told apart too", () =>
     Effect.gen(function*() {

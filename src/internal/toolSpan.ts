@@ -3,7 +3,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { toolDuration } from "../GenAiMetrics.ts"
 import type { ToolSpanOptions } from "../GenAiTools.ts"
-import { addDefined, GenAiSpan } from "./genAi.ts"
+import { addDefined, type AgentRun, GenAiSpan } from "./genAi.ts"
 import * as semconv from "./semconv.ts"
 import type { Attributes } from "./startAttributes.ts"
 
@@ -23,6 +23,11 @@ export class ToolSpan<A, E> extends GenAiSpan<A, E> {
     this.start[semconv.GEN_AI_TOOL_NAME] = options.name
     addDefined(this.start, semconv.GEN_AI_TOOL_TYPE, options.type)
     if (this.session.run !== undefined) this.session.run.toolCalls++
+  }
+
+  /** Whether it is a tool of this run of an agent, and not of another one around or inside it. */
+  isOf(run: AgentRun): boolean {
+    return this.session.run === run
   }
 
   protected writeStart(): void {
