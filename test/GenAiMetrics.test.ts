@@ -399,7 +399,10 @@ describe("GenAiMetrics", () => {
     Effect.gen(function*() {
       const metrics = yield* received(
         Effect.andThen(
-          Metric.update(Metric.counter("jobs", { attributes: { queue: "a", unit: "{job}" } }), 2),
+          Metric.update(
+            Metric.counter("jobs", { attributes: { queue: "a", "server.port": "http", unit: "{job}" } }),
+            2
+          ),
           Effect.void.pipe(withToolSpan({ name: "t" }))
         )
       )
@@ -407,7 +410,7 @@ describe("GenAiMetrics", () => {
       assert.strictEqual(jobs?.scope.name, "@effect/opentelemetry/Metrics")
       assert.strictEqual(jobs?.unit, "{job}")
       assert.deepStrictEqual(jobs?.points.map(({ attributes, value }) => ({ attributes, value })), [
-        { attributes: { queue: "a" }, value: 2 }
+        { attributes: { queue: "a", "server.port": "http" }, value: 2 }
       ])
       assert.deepStrictEqual(metrics.find(({ name }) => name !== "jobs")?.resource, { "service.name": "test" })
     }))

@@ -19,6 +19,7 @@ import {
   type ScopeMetrics
 } from "@opentelemetry/sdk-metrics"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import type { GrpcConnection } from "./grpcConnection.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
@@ -26,19 +27,21 @@ import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 /** The attributes that exporters of Effect metrics read a metric's unit from; they tell nothing of a measurement. */
 const UNITS = new Set(["unit", "time_unit"])
 
-/** Effect's metrics know strings alone. */
-const typed = (name: string, value: unknown): Attributes[string] =>
-  name === "server.port" ? Number(value) : name === "otel.metric.overflow" ? value === "true" : String(value)
+type ToValue = (value: Attributes[string], name: string) => Attributes[string]
 
-const toAttributes = (attributes: Attributes): Attributes =>
+/** Effect's metrics know strings alone. */
+const typed: ToValue = (value, name) =>
+  name === "server.port" ? Number(value) : name === "otel.metric.overflow" ? value === "true" : value
+
+const toAttributes = (attributes: Attributes, toValue: ToValue): Attributes =>
   Object.fromEntries(
-    Object.entries(attributes).filter(([name]) => !UNITS.has(name)).map(([name, value]) => [name, typed(name, value)])
+    Object.entries(attributes).filter(([name]) => !UNITS.has(name)).map(([name, value]) => [name, toValue(value, name)])
   )
 
-const toMetric = (metric: MetricData): MetricData =>
+const toMetric = (toValue: ToValue) => (metric: MetricData): MetricData =>
   ({
     ...metric,
-    dataPoints: metric.dataPoints.map((point) => ({ ...point, attributes: toAttributes(point.attributes) }))
+    dataPoints: metric.dataPoints.map((point) => ({ ...point, attributes: toAttributes(point.attributes, toValue) }))
   }) as MetricData
 
 const isOurs = (metric: MetricData): boolean => metric.descriptor.name.startsWith("gen_ai.")
@@ -46,8 +49,8 @@ const isOurs = (metric: MetricData): boolean => metric.descriptor.name.startsWit
 /** The metrics of this package under its own name, the program's others as they are. */
 const toScopes = ({ metrics, scope }: ScopeMetrics): ReadonlyArray<ScopeMetrics> =>
   [
-    { scope: { name: PACKAGE_NAME, version: PACKAGE_VERSION }, metrics: metrics.filter(isOurs).map(toMetric) },
-    { scope, metrics: metrics.filter((metric) => !isOurs(metric)).map(toMetric) }
+    { scope: { name: PACKAGE_NAME, version: PACKAGE_VERSION }, metrics: metrics.filter(isOurs).map(toMetric(typed)) },
+    { scope, metrics: metrics.filter((metric) => !isOurs(metric)).map(toMetric(identity)) }
   ].filter(({ metrics }) => metrics.length > 0)
 
 /** Effect's bridge tells units as attributes, and numbers as strings. */
