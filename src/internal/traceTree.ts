@@ -678,6 +678,7 @@ interface Page {
   readonly columns: number
   readonly traceStart: number
   readonly traceEnd: number
+  readonly traceDuration: number
   readonly durationWidth: number
   /** What the tree, the names and what is beside them take at most. */
   readonly maxLeft: number
@@ -688,24 +689,27 @@ interface Page {
 const makePage = (ordered: ReadonlyArray<Node>, columns: number): Page => {
   const durationWidth = ordered.reduce((w, node) => node.shown ? Math.max(w, displayWidth(durationText(node))) : w, 0)
   const minBar = columns < MIN_COLUMNS_FOR_BARS ? 0 : Math.min(Math.max(MIN_BAR, Math.floor(columns / 4)), 24)
+  const traceStart = ordered.reduce((start, node) => Math.min(start, node.start), Infinity)
   return {
     columns,
-    traceStart: ordered.reduce((start, node) => Math.min(start, node.start), Infinity),
+    traceStart,
     traceEnd: ordered.reduce((end, node) => Math.max(end, node.end), -Infinity),
+    // Not the difference of two dates, which is not exact: a root that spans the trace takes as long.
+    traceDuration: ordered.reduce((max, node) => Math.max(max, node.start - traceStart + node.duration), 0),
     durationWidth,
     maxLeft: Math.max(1, columns - GAP.length - durationWidth - (minBar === 0 ? 0 : GAP.length + minBar)),
     minBar
   }
 }
 
-const headerLines = (ordered: ReadonlyArray<Node>, { columns, traceEnd, traceStart }: Page, options: RenderOptions) => {
+const headerLines = (ordered: ReadonlyArray<Node>, { columns, traceDuration }: Page, options: RenderOptions) => {
   const { serviceName } = options
   const errors = ordered.filter(isError).length
   const open = ordered.filter((node) => node.span.duration === undefined).length
   const tokens = sumTokens(ordered)
   const pieces: Array<Segment> = [{ text: `trace ${clean(ordered[0].span.traceId)}`, style: BOLD }]
   if (serviceName !== undefined && serviceName !== "") pieces.push({ text: clean(serviceName) })
-  pieces.push({ text: plural(ordered.length, "span") }, { text: formatDuration(traceEnd - traceStart) })
+  pieces.push({ text: plural(ordered.length, "span") }, { text: formatDuration(traceDuration) })
   if (errors > 0) pieces.push({ text: plural(errors, "error"), style: RED })
   if (tokens !== undefined) pieces.push({ text: tokens })
   if (open > 0) pieces.push({ text: `${formatCount(open)} still open`, style: YELLOW })

@@ -398,7 +398,9 @@ describe("traceTree", () => {
       [NaN, "0ms"],
       [Infinity, "100000000d 00h"]
     ])("of %d ms has taken %s", (millis, text) => {
-      assert.match(render([span("work", 0, millis)]).split("\n")[1], new RegExp(`^work +${text} +[╸━]+$`))
+      const [header, row] = render([span("work", 0.7, millis)]).split("\n")
+      assert.isTrue(header.endsWith(` · ${text}`), header)
+      assert.match(row, new RegExp(`^work +${text} +[╸━]+$`))
     })
   })
 
