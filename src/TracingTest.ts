@@ -122,9 +122,9 @@ export interface SpanExpectation {
     | undefined
   /** The name of the parent, more about it, or `null` for the root of a trace. A remote parent has only its ids. */
   readonly parent?: string | SpanExpectation | null | undefined
-  /** Each is expected among the events of the span, in any order: by its name, or by more. */
+  /** Each is expected to be an event of the span, in any order, no two the same one: by its name, or by more. */
   readonly events?: ReadonlyArray<string | EventExpectation> | undefined
-  /** Each is expected among the links of the span, in any order: by the name of the span linked to, or by more. */
+  /** Each is expected to be a link of the span, no two the same one: by the name of the span linked to, or by more. */
   readonly links?: ReadonlyArray<string | LinkExpectation> | undefined
   /** The name of the instrumentation scope. */
   readonly scope?: string | RegExp | undefined

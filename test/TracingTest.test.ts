@@ -2,7 +2,7 @@ import { currentOtelSpan } from "@effect/opentelemetry/OtelTracer"
 import { assert, describe, it, layer, test } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
 import { AlwaysOffSampler } from "@opentelemetry/sdk-trace-base"
-import { Context, Deferred, Effect, Fiber, Layer, ManagedRuntime } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, ManagedRuntime } from "effect"
 import { TestClock } from "effect/testing"
 import {
   type GenAiSettings,
@@ -325,6 +325,29 @@ describe("expectSpan", () => {
       const tracing = yield* recorded
       assert.strictEqual((yield* tracing.expectSpan(expected)).name, name)
     })))
+
+  const several: ReadonlyArray<readonly [expected: SpanExpectation, isFound: boolean]> = [
+    [{ events: ["retry", "retry"] }, true],
+    [{ events: ["retry", "retry", "retry"] }, false],
+    [{ events: [{ name: /./ }, "retry", "retry"] }, true],
+    [{ events: [{ name: /./ }, { name: /./ }, "done", "retry"] }, false],
+    [{ links: [{ traceId: TRACE_ID }, { attributes: { reason: "all" } }] }, false],
+    [{ links: [{ traceId: TRACE_ID, attributes: { reason: "all" } }] }, true]
+  ]
+  it.effect.each(several.map(titled))(
+    "%s expects an event or a link of its own for each",
+    ([, expected, isFound]) =>
+      provided(Effect.gen(function*() {
+        const links = [{ span: toSpan({ traceId: TRACE_ID, spanId: SPAN_ID }), attributes: { reason: "all" } }]
+        yield* Effect.useSpan("job", { links }, (span) => {
+          for (const event of ["retry", "retry", "done"]) span.event(event, 0n)
+          return Effect.void
+        })
+        const tracing = yield* TracingTest
+        assert.strictEqual(Exit.isSuccess(yield* Effect.exit(tracing.expectSpan(expected))), isFound)
+        assert.strictEqual(Exit.isFailure(yield* Effect.exit(tracing.expectNoSpan(expected))), isFound)
+      }))
+  )
 
   const different: ReadonlyArray<readonly [SpanExpectation, differences: ReadonlyArray<readonly [string, unknown]>]> = [
     [{ name: "llm.call", kind: "internal" }, [["kind", "client"]]],

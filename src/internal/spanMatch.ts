@@ -61,6 +61,28 @@ const matchesLink = (link: RecordedSpan["links"][number], expected: LinkExpectat
 const byName = <A extends object>(expected: string | A): A | { readonly name: string } =>
   Predicate.isString(expected) ? { name: expected } : expected
 
+/**
+ * What is expected of a list and not there. Each of its elements stands for one expectation alone: it goes to another one
+ * where the first can be met by something else.
+ */
+const missingFrom = <A, B>(
+  actual: ReadonlyArray<A>,
+  expected: ReadonlyArray<B>,
+  matches: (actual: A, expected: B) => boolean
+): ReadonlyArray<B> => {
+  const taken = new Map<A, { readonly by: B }>()
+  const take = (expected: B, tried: Set<A>): boolean =>
+    actual.some((element) => {
+      if (tried.has(element) || !matches(element, expected)) return false
+      tried.add(element)
+      const holder = taken.get(element)
+      if (holder !== undefined && !take(holder.by, tried)) return false
+      taken.set(element, { by: expected })
+      return true
+    })
+  return expected.filter((expected) => !take(expected, new Set()))
+}
+
 const describeParent = (span: RecordedSpan, lookup: Lookup): unknown => {
   const { parent } = span
   if (parent === undefined) return null
@@ -102,21 +124,19 @@ const differences = (
     found.push({ path: "parent", expected: expected.parent, actual: describeParent(span, lookup) })
   }
   found.push(...attributeDifferences("attributes", span.attributes, expected.attributes))
-  for (const event of expected.events ?? []) {
-    if (!span.events.some((actual) => matchesEvent(actual, byName(event)))) {
-      found.push({
-        path: "events",
-        expected: event,
-        actual: span.events.map(({ attributes, name }) => ({ name, attributes }))
-      })
-    }
+  const matchesEventLike = (actual: RecordedSpan["events"][number], event: string | EventExpectation) =>
+    matchesEvent(actual, byName(event))
+  for (const event of missingFrom(span.events, expected.events ?? [], matchesEventLike)) {
+    found.push({
+      path: "events",
+      expected: event,
+      actual: span.events.map(({ attributes, name }) => ({ name, attributes }))
+    })
   }
-  for (const link of expected.links ?? []) {
-    const expectation: LinkExpectation = Predicate.isString(link) ? { span: link } : link
-    if (!span.links.some((actual) => matchesLink(actual, expectation, lookup))) {
-      const actual = span.links.map((actual) => lookup(actual)?.name ?? actual)
-      found.push({ path: "links", expected: link, actual })
-    }
+  const matchesLinkLike = (actual: RecordedSpan["links"][number], link: string | LinkExpectation) =>
+    matchesLink(actual, Predicate.isString(link) ? { span: link } : link, lookup)
+  for (const link of missingFrom(span.links, expected.links ?? [], matchesLinkLike)) {
+    found.push({ path: "links", expected: link, actual: span.links.map((actual) => lookup(actual)?.name ?? actual) })
   }
   return found
 }
