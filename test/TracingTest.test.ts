@@ -349,6 +349,12 @@ describe("expectSpan", () => {
       }))
   )
 
+  it.effect("zero is zero, whatever its sign", () =>
+    provided(Effect.gen(function*() {
+      yield* Effect.void.pipe(Effect.withSpan("job", { attributes: { change: -0, ratio: NaN } }))
+      yield* (yield* TracingTest).expectSpan({ attributes: { change: 0, ratio: NaN } })
+    })))
+
   const different: ReadonlyArray<readonly [SpanExpectation, differences: ReadonlyArray<readonly [string, unknown]>]> = [
     [{ name: "llm.call", kind: "internal" }, [["kind", "client"]]],
     [{ name: "llm.call", scope: "mine" }, [["scope", "loom-tracing"]]],

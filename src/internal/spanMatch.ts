@@ -29,7 +29,8 @@ const lookupIn = (spans: ReadonlyArray<RecordedSpan>): Lookup => {
 /** Primitives and arrays of them: all that an attribute can be. */
 const matchesValue = (actual: unknown, expected: unknown): boolean => {
   if (expected instanceof RegExp) return Predicate.isString(actual) && actual.search(expected) >= 0
-  if (!Array.isArray(expected)) return Object.is(actual, expected)
+  // As a person would: zero has no sign, and `NaN` is `NaN`.
+  if (!Array.isArray(expected)) return actual === expected || Object.is(actual, expected)
   return Array.isArray(actual) && actual.length === expected.length &&
     expected.every((item, index) => matchesValue(actual[index], item))
 }
