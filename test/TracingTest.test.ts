@@ -674,6 +674,22 @@ describe("conventionViolations", () => {
       kind: "producer",
       attributes: { ...sending, "messaging.kafka.offset": 1 }
     }],
+    ...([
+      ["messaging.kafka.destination.partition", "messaging.destination.partition.id"],
+      ["messaging.kafka.message.offset", "kafka.offset"],
+      ["messaging.kafka.consumer.group", "messaging.consumer.group.name"],
+      ["messaging.eventhubs.consumer.group", "messaging.consumer.group.name"],
+      ["messaging.rocketmq.client_group", "messaging.consumer.group.name"],
+      ["messaging.servicebus.destination.subscription_name", "messaging.destination.subscription.name"],
+      ["messaging.client_id", "messaging.client.id"],
+      ["messaging.operation", "messaging.operation.type"]
+    ].map(([old, current]) =>
+      [
+        "deprecated-name",
+        new RegExp(`^${old} is deprecated; write ${current}$`),
+        { name: "publish tasks", kind: "producer", attributes: { ...sending, [old]: "a" } }
+      ] as const
+    )),
     ["deprecated-value", /^gemini is a deprecated value of gen_ai\.provider\.name; write gcp\.gemini$/, {
       ...call,
       attributes: { ...chat, "gen_ai.provider.name": "gemini" }

@@ -120,9 +120,11 @@ const TYPES: Record<Rules.AttributeType, readonly [check: (value: unknown) => bo
 }
 
 const deprecatedAttribute = (key: string): Rules.Deprecated | undefined => {
+  const own = lookUp(Rules.DEPRECATED_ATTRIBUTES, key)
+  if (own !== undefined) return own
   const prefix = Object.keys(Rules.DEPRECATED_PREFIXES).find((prefix) => key.startsWith(prefix))
   return prefix === undefined
-    ? lookUp(Rules.DEPRECATED_ATTRIBUTES, key)
+    ? undefined
     : { replacement: Rules.DEPRECATED_PREFIXES[prefix] + key.slice(prefix.length), loom: false }
 }
 

@@ -303,6 +303,14 @@ export const DEPRECATED_ATTRIBUTES: Readonly<Record<string, Deprecated>> = {
   [Semconv.LLM_HAS_TOOLS]: loom(),
   [Semconv.LLM_TOOL_ROUND]: loom(),
   [Semconv.MESSAGING_SYSTEM]: loom(Semconv.MESSAGING_SYSTEM_NAME),
+  "messaging.operation": renamed(Semconv.MESSAGING_OPERATION_TYPE),
+  "messaging.client_id": renamed(Semconv.MESSAGING_CLIENT_ID),
+  "messaging.kafka.destination.partition": renamed(Semconv.MESSAGING_DESTINATION_PARTITION_ID),
+  "messaging.kafka.message.offset": renamed("kafka.offset"),
+  "messaging.kafka.consumer.group": renamed(Semconv.MESSAGING_CONSUMER_GROUP_NAME),
+  "messaging.eventhubs.consumer.group": renamed(Semconv.MESSAGING_CONSUMER_GROUP_NAME),
+  "messaging.rocketmq.client_group": renamed(Semconv.MESSAGING_CONSUMER_GROUP_NAME),
+  "messaging.servicebus.destination.subscription_name": renamed(Semconv.MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
   [Semconv.LOOM_PROMPT]: removed,
   [Semconv.LOOM_COMPLETION]: removed,
   "gen_ai.usage.prompt_tokens": renamed(Semconv.GEN_AI_USAGE_INPUT_TOKENS),
@@ -314,7 +322,7 @@ export const DEPRECATED_ATTRIBUTES: Readonly<Record<string, Deprecated>> = {
   "gen_ai.openai.response.system_fingerprint": renamed(Semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT)
 }
 
-/** Attributes of single messaging systems: by what they begin with, and what that has become. */
+/** Attributes of single messaging systems, but for those above: by what they begin with, and what that has become. */
 export const DEPRECATED_PREFIXES: Readonly<Record<string, string>> = {
   "messaging.kafka.": "kafka.",
   "messaging.rabbitmq.": "rabbitmq.",
