@@ -614,6 +614,16 @@ describe("conventionViolations", () => {
       kind: "producer",
       attributes: { ...sending, "messaging.destination.template": "t.*" }
     }],
+    ["a temporary destination, whose name is left out", {
+      name: "publish",
+      kind: "producer",
+      attributes: { ...sending, "messaging.destination.temporary": true }
+    }],
+    ["an anonymous destination with a template", {
+      name: "publish t.*",
+      kind: "producer",
+      attributes: { ...sending, "messaging.destination.anonymous": true, "messaging.destination.template": "t.*" }
+    }],
     ["a destination with many names", { name: "publish", kind: "producer", attributes: sending }]
   ]
   it.effect.each(clean)("has nothing to say of %s", ([, given]) =>
@@ -703,6 +713,13 @@ describe("conventionViolations", () => {
     ["content", /^gen_ai\.prompt\.variable\.name holds/, { attributes: { "gen_ai.prompt.variable.name": "Ann" } }],
     ["span-name", /^the name is "ask"; by its attributes it should be "chat m"$/, { ...call, name: "ask" }],
     ["span-name", /should be "publish tasks"$/, { name: "tasks publish", kind: "producer", attributes: sending }],
+    ...["temporary", "anonymous"].map((what) =>
+      ["span-name", /should be "publish"$/, {
+        name: "publish tasks",
+        kind: "producer",
+        attributes: { ...sending, [`messaging.destination.${what}`]: true }
+      }] as const
+    ),
     ["span-name", /should be "tools\/call search"$/, { name: "execute_tool search", kind: "client", attributes: mcp }],
     ["span-kind", /^the kind is server; that of chat is client or internal$/, { ...call, kind: "server" }],
     ["span-kind", /^the kind is internal; that of MCP is client or server$/, {

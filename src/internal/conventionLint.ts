@@ -41,9 +41,12 @@ const ruleOf = (
   }
   if (Object.keys(attributes).some((key) => key.startsWith("messaging."))) {
     const type = attributes[Semconv.MESSAGING_OPERATION_TYPE]
+    const rule = (Predicate.isString(type) ? lookUp(Rules.MESSAGING_OPERATIONS, type) : undefined) ?? Rules.MESSAGING
+    const isTransient = attributes[Semconv.MESSAGING_DESTINATION_TEMPORARY] === true ||
+      attributes[Semconv.MESSAGING_DESTINATION_ANONYMOUS] === true
     return {
       subject: Predicate.isString(type) ? `${type} (messaging)` : "messaging",
-      rule: (Predicate.isString(type) ? lookUp(Rules.MESSAGING_OPERATIONS, type) : undefined) ?? Rules.MESSAGING
+      rule: isTransient ? { ...rule, names: Rules.TRANSIENT_DESTINATION_NAMES } : rule
     }
   }
   return undefined

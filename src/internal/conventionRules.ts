@@ -134,6 +134,12 @@ const messaging = (kinds: ReadonlyArray<SpanKind>): OperationRule => ({
   required: [Semconv.MESSAGING_SYSTEM_NAME, Semconv.MESSAGING_OPERATION_NAME]
 })
 
+/** How spans are named whose destination is temporary or anonymous: its name, and the server's, would tell nothing. */
+export const TRANSIENT_DESTINATION_NAMES: ReadonlyArray<string> = [
+  `{${Semconv.MESSAGING_OPERATION_NAME}} {${Semconv.MESSAGING_DESTINATION_TEMPLATE}}`,
+  `{${Semconv.MESSAGING_OPERATION_NAME}}`
+]
+
 /** The values of `messaging.operation.type`. */
 export const MESSAGING_OPERATIONS: Readonly<Record<string, OperationRule>> = {
   create: messaging(["producer"]),
