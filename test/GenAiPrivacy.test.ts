@@ -277,3 +277,29 @@ it.effect("what a span keeps of the errors inside, so as not to record them, doe
     // The latest is kept.
     assert.deepStrictEqual(recorder.span("worker").status, { code: SpanStatusCode.ERROR })
   }))
+
+it.effect("nor where an error of the program's own takes over the stack of one that quotes the prompt", () =>
+  Effect.gen(function*() {
+    const recorder = Recorder.make()
+    const fail = (name: string, stackOf: (stack: string, own: string) => string) =>
+      Effect.fail(new Error(`Bad request:\nYour prompt was ${CANARY}`)).pipe(
+        withLlmSpan(call),
+        Effect.mapError(({ stack = "" }) => {
+          const error = new Error("failed")
+          error.stack = stackOf(stack, "Error: failed\n    at program.ts:1:1")
+          return error
+        }),
+        Effect.withSpan(name),
+        Effect.exit
+      )
+    yield* recorder.run(Effect.all([
+      fail("in place of its own", (stack) => stack),
+      fail("below its own", (stack, own) => `${own}\nCaused by: ${stack}`),
+      fail("its own", (_, own) => own)
+    ]))
+    assert.notInclude(
+      inspect([recorder.span("in place of its own"), recorder.span("below its own")], { depth: 4 }),
+      CANARY
+    )
+    assert.deepStrictEqual(recorder.span("its own").status, { code: SpanStatusCode.ERROR, message: "failed" })
+  }))

@@ -193,6 +193,14 @@ const unescaped = (text: string): ReadonlyArray<string> => {
   return forms
 }
 
+/** What a stack says below the error's own message and beside its frames, as one that was taken from another error. */
+const strayLines = ({ message, name, stack = "" }: Error): ReadonlyArray<string> => {
+  const header = `${name}: ${message}`
+  return (stack.startsWith(header) ? stack.slice(header.length) : stack).split("\n").filter((line) =>
+    line.length >= MIN_QUOTE && !/^\s+at /.test(line)
+  )
+}
+
 /**
  * Whether what would be recorded of errors quotes one of the hidden texts.
  *
@@ -200,6 +208,12 @@ const unescaped = (text: string): ReadonlyArray<string> => {
  */
 export const quotes = (errors: ReadonlyArray<Error>, hidden: ReadonlySet<string>): boolean => {
   for (const error of errors) {
+    for (const line of strayLines(error)) {
+      // The first line of the text may be gone.
+      for (const text of hidden) {
+        if (text.includes(line) || text.length >= MIN_QUOTE && line.includes(text)) return true
+      }
+    }
     for (let shown: unknown = error; Predicate.isError(shown); shown = shown.cause) {
       for (const text of unescaped(shown.message)) {
         if (hidden.has(text)) return true
