@@ -303,3 +303,27 @@ it.effect("nor where an error of the program's own takes over the stack of one t
     )
     assert.deepStrictEqual(recorder.span("its own").status, { code: SpanStatusCode.ERROR, message: "failed" })
   }))
+
+it.effect("what tells where a call went, or how an answer ended, does not hide the messages that repeat it", () =>
+  Effect.gen(function*() {
+    const recorder = Recorder.make()
+    const errors = {
+      "no connection to api.openai.com": { code: "ERR_TLS_CERT_ALTNAME_INVALID", host: "api.openai.com" },
+      "the assistant could not answer": { messages: [{ role: "assistant", content: CANARY }] },
+      "stopped: content_filter": { choices: [{ finish_reason: "content_filter" }] }
+    }
+    yield* recorder.run(
+      Effect.forEach(Object.entries(errors), ([message, held]) =>
+        Effect.fail(Object.assign(new Error(CANARY), held)).pipe(
+          withLlmSpan(call),
+          Effect.mapError(() =>
+            new ProviderError({ message })
+          ),
+          Effect.withSpan(message),
+          Effect.exit
+        ))
+    )
+    for (const message of Object.keys(errors)) {
+      assert.deepStrictEqual(recorder.span(message).status, { code: SpanStatusCode.ERROR, message })
+    }
+  }))

@@ -102,7 +102,7 @@ function* wrappedBy(error: unknown): Iterable<unknown> {
 // what it looks like, since under any other name a single word may be what the call was given.
 const LABELS = new RegExp(
   "^(~.*|[_$@]*(tag|type|kind|code|status|statusText|param|model|modelId|provider|service|module|method|" +
-    "tool|toolName|syscall|hostname|request_?id))$",
+    "tool|toolName|syscall|host|hostname|role|finish_?reason|stop_?reason|request_?id))$",
   "i"
 )
 const WORD = /^[!-~]+$/
