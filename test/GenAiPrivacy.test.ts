@@ -282,7 +282,7 @@ it.effect("nor where an error of the program's own takes over the stack of one t
   Effect.gen(function*() {
     const recorder = Recorder.make()
     const fail = (name: string, stackOf: (stack: string, own: string) => string) =>
-      Effect.fail(new Error(`Bad request:\nYour prompt was ${CANARY}`)).pipe(
+      Effect.fail(new ProviderError({ message: `Bad request:\nYour prompt was ${CANARY}` })).pipe(
         withLlmSpan(call),
         Effect.mapError(({ stack = "" }) => {
           const error = new Error("failed")
@@ -313,15 +313,16 @@ it.effect("what tells where a call went, or how an answer ended, does not hide t
       "stopped: content_filter": { choices: [{ finish_reason: "content_filter" }] }
     }
     yield* recorder.run(
-      Effect.forEach(Object.entries(errors), ([message, held]) =>
-        Effect.fail(Object.assign(new Error(CANARY), held)).pipe(
-          withLlmSpan(call),
-          Effect.mapError(() =>
-            new ProviderError({ message })
-          ),
-          Effect.withSpan(message),
-          Effect.exit
-        ))
+      Effect.forEach(
+        Object.entries(errors),
+        ([message, held]) =>
+          Effect.fail(Object.assign(new Error(CANARY), held)).pipe(
+            withLlmSpan(call),
+            Effect.mapError(() => new ProviderError({ message })),
+            Effect.withSpan(message),
+            Effect.exit
+          )
+      )
     )
     for (const message of Object.keys(errors)) {
       assert.deepStrictEqual(recorder.span(message).status, { code: SpanStatusCode.ERROR, message })
