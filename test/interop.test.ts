@@ -251,6 +251,24 @@ describe("global: true", () => {
       })
     }))
 
+  it.live("its propagators take a header that is no text for none, and throw nothing at a library", () =>
+    Effect.gen(function*() {
+      const headers = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", baggage: "k=v" }
+      for (const value of [Buffer.from("a=1"), 5, true, null, {}, Symbol("a"), [5], [null]]) {
+        for (const name of ["traceparent", "tracestate", "baggage"]) {
+          const { [name]: _, ...others } = headers as Record<string, string>
+          const sent: Record<string, string> = {}
+          yield* run(
+            Effect.sync(() =>
+              propagation.inject(propagation.extract(ROOT_CONTEXT, { ...headers, [name]: value }), sent)
+            ),
+            { global: true }
+          )
+          assert.deepStrictEqual(sent, others)
+        }
+      }
+    }))
+
   for (
     const [baggage, sent = baggage] of [
       ["a=1;p=x%3By"],

@@ -30,9 +30,14 @@ const fromBaggage = (baggage: Otel.Baggage): ReadonlyArray<BaggageMember> =>
 const readHeader = <C>(carrier: C, getter: Otel.TextMapGetter<C>, name: string): string | undefined => {
   const key = getter.keys(carrier).find((key) => key.toLowerCase() === name) ?? name
   const value = getter.get(carrier, key)
-  if (!Array.isArray(value)) return value
-  return name === "traceparent" ? value.length === 1 ? value[0] : undefined : value.join(",")
+  if (!Array.isArray(value)) return textOf(value)
+  return name === "traceparent"
+    ? value.length === 1 ? textOf(value[0]) : undefined
+    : value.filter((item) => textOf(item) !== undefined).join(",")
 }
+
+/** A getter gives back what the carrier holds, which in messages may be bytes or a number, whatever its type says. */
+const textOf = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
 
 /**
  * This package's codec as OpenTelemetry's propagator: the stock one loses the
