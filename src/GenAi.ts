@@ -304,7 +304,8 @@ export interface FetchResponseSpanOptions<A> {
  * once, however the effect ends, with `error.type` from the typed error.
  * Content is recorded only when `GenAiSettings.capture` says so; while it is
  * off, the text of an error that leaves the span is not recorded either, here
- * or on any span around it, since a provider's error can quote the prompt.
+ * or on any span around it, since a provider's error can quote the prompt. A
+ * part that the program cuts out of such a text is not recognised there.
  *
  * **Gotchas**
  *

@@ -179,6 +179,14 @@ const headersOf = (settings: SdkSettings, env: OtlpEnv): Record<string, string> 
   ...settings.headers
 })
 
+/** Those that can be sent. */
+const headersFor = (
+  settings: SdkSettings,
+  env: OtlpEnv,
+  protocol: "gRPC" | "HTTP",
+  endpoint: string
+): Record<string, string> => sendableHeaders(headersOf(settings, env), protocol, endpoint, settings.report)
+
 /** Collectors and proxies may quote a credential that they refuse, whole or in part: no message of ours repeats it. */
 const hideHeaders = (settings: SdkSettings): (message: string) => string => {
   const { metrics, traces } = settings.env
@@ -219,8 +227,7 @@ const loadGrpcTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotL
       const endpoint = grpcEndpoint(settings)
       const { report, env: { traces } } = settings
       diagnoseEndpoint(endpoint, "gRPC", traces, report)
-      const headers = sendableHeaders(headersOf(settings, traces), "gRPC", endpoint, report)
-      const connection = makeGrpcConnection(endpoint, headers, traces, report)
+      const connection = makeGrpcConnection(endpoint, headersFor(settings, traces, "gRPC", endpoint), traces, report)
       return { endpoint, exporter: new OtlpGrpcExporter(connection) }
     }
   )
@@ -234,7 +241,7 @@ const loadHttpTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotL
       diagnoseEndpoint(endpoint, "HTTP", traces, report)
       const exporter = new OtlpHttpExporter({
         url: endpoint.includes("://") ? endpoint : `https://${endpoint}`,
-        headers: sendableHeaders(headersOf(settings, traces), "HTTP", endpoint, report),
+        headers: headersFor(settings, traces, "HTTP", endpoint),
         certificates: readCertificates(traces, report),
         timeoutMillis: traces.timeout,
         compression: traces.compression
@@ -473,12 +480,7 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
       module.makeMetrics({
         resource: makeResource(settings),
         exporter: module.makeGrpcExporter(
-          makeGrpcConnection(
-            endpoint,
-            sendableHeaders(headersOf(settings, env), "gRPC", endpoint, report),
-            env,
-            report
-          ),
+          makeGrpcConnection(endpoint, headersFor(settings, env, "gRPC", endpoint), env, report),
           (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)
         ),
         exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
