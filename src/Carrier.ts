@@ -756,8 +756,10 @@ type Headerlike<C> = { readonly [K in keyof C]: HeaderValue }
  * **Details**
  *
  * Plain objects are copied; `Headers` and `MsgHdrs` are written in place.
- * Without a context to add, the headers come back untouched. Values are
- * printable ASCII, whatever the baggage holds.
+ * Without a context to add, the headers come back untouched. Those that came
+ * with another trace lose its `tracestate` and `baggage`; a `baggage` set by
+ * hand stays where the current context has none. Values are printable ASCII,
+ * whatever the baggage holds.
  *
  * **Example** (Headers of a request)
  *
@@ -789,6 +791,12 @@ const addToHeaders = <C>(carrier: C, kind: Carrier<C>, fiber: AnyFiber): C => {
     if (headers === undefined) return carrier
     let out = carrier
     if (headers.traceparent !== undefined) {
+      if (
+        headers.baggage === undefined && kind.remove !== undefined &&
+        bringsBaggage(out, kind, fiber, headers.traceparent)
+      ) {
+        out = kind.remove(out, "baggage")
+      }
       out = kind.set(out, "traceparent", headers.traceparent)
       if (headers.tracestate !== undefined) out = kind.set(out, "tracestate", headers.tracestate)
       // One that is left over from another context would name that context's position in the new trace.
@@ -798,6 +806,19 @@ const addToHeaders = <C>(carrier: C, kind: Carrier<C>, fiber: AnyFiber): C => {
   } catch {
     return carrier
   }
+}
+
+/**
+ * Whether headers have their baggage from a context that is not the current
+ * one: beside a `traceparent` of another trace, or of one whose baggage the
+ * program has emptied. What a program has put there by hand is its own.
+ */
+const bringsBaggage = <C>(carrier: C, kind: Carrier<C>, fiber: AnyFiber, traceparent: string): boolean => {
+  if (!Context.get(fiber.context, Propagators).baggage) return false
+  const header = singleText(kind.get(carrier, "traceparent"))
+  const before = header === undefined ? undefined : parseTraceparent(header)
+  if (before === undefined) return false
+  return Context.getOrUndefined(fiber.context, Baggage) !== undefined || !traceparent.includes(before.traceId)
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   kafkaCarrier,
   mcpCarrier,
   natsCarrier,
+  Propagators,
   recordCarrier,
   withBaggage,
   withRemoteContext
@@ -174,6 +175,26 @@ describe.each(kinds)("injectHeaders and extractHeaders: %s", (_, kind) => {
         withRemoteContext({ traceparent: context.traceparent })
       )
       assert.deepStrictEqual(bare.sent, { traceparent })
+    }))
+
+  it.effect("do not send the baggage of another context", () =>
+    Effect.gen(function*() {
+      const current = { traceparent: context.traceparent }
+      const other: HeaderList = [["traceparent", `00-${"a".repeat(32)}-00000000000000aa-00`], ["baggage", "old=1"]]
+      const sameTrace: HeaderList = [["traceparent", `00-${traceId}-00000000000000aa-00`], ["baggage", "old=1"]]
+      const send = (headers: HeaderList) =>
+        kind.inject(headers).pipe(withRemoteContext(current), Effect.map(({ sent }) => sent))
+
+      assert.deepStrictEqual(yield* send(other), { traceparent })
+      assert.deepStrictEqual(yield* send(sameTrace), { traceparent, baggage: "old=1" })
+      // The request around them has baggage, which is not the message's: it has none.
+      assert.deepStrictEqual(yield* send(sameTrace).pipe(withBaggage({ tenant: "acme" })), { traceparent })
+      // By hand, or where baggage is none of the layer's business.
+      assert.deepStrictEqual(yield* send([["baggage", "mine=1"]]), { traceparent, baggage: "mine=1" })
+      assert.deepStrictEqual(
+        yield* send(other).pipe(Effect.provideService(Propagators, { tracecontext: true, baggage: false })),
+        { traceparent, baggage: "old=1" }
+      )
     }))
 
   it.effect("send nothing but printable ASCII", () =>

@@ -301,6 +301,41 @@ describe("streams", () => {
       parts
     )
 
+  for (
+    const [name, item, reason, part] of [
+      ["text", { type: "message", content: [{ type: "output_text", text: "Hi" }] }, "stop", {
+        type: "text",
+        content: "Hi"
+      }],
+      [
+        "the call of a tool",
+        { type: "function_call", call_id: "a", name: "search", arguments: `{"x":1}` },
+        "tool_call",
+        {
+          type: "tool_call",
+          id: "a",
+          name: "search",
+          arguments: { x: 1 }
+        }
+      ]
+    ] as const
+  ) {
+    it(`OpenAI responses: ${name} that a server has streamed and leaves out of its last event`, () => {
+      const events = [
+        { type: "response.output_item.done", output_index: 0, item },
+        { type: "response.completed", response: { id: "resp_1", model: "m", status: "completed", output: [] } }
+      ]
+      const response = fold(openAiFold, events, true)
+      assert.deepStrictEqual(evaluate(response.output), [{ role: "assistant", parts: [part], finish_reason: reason }])
+      assert.deepStrictEqual(response.finishReasons, [reason])
+      assert.deepStrictEqual(fold(openAiFold, events, false), {
+        id: "resp_1",
+        model: "m",
+        finishReasons: [reason]
+      })
+    })
+  }
+
   for (const [name, numbered] of [["all have the same index", { index: 0 }], ["none has an index", {}]] as const) {
     it(`OpenAI chat: calls of tools that ${name} are told apart by their ids`, () => {
       const chunk = (id: string | undefined, args: string) => ({

@@ -307,16 +307,15 @@ const usageOf = (usage: unknown): ReportedUsage => {
   }
 }
 
+/** Whether an item asks the program to call a tool. */
+const isCall = (item: unknown): boolean =>
+  readString(item, "type")?.endsWith("_call") === true && readString(item, "call_id") !== undefined
+
 /** Why a response has ended. It does not say so in a word when all went well. */
 const responseReason = (response: unknown): string | undefined => {
   switch (readString(response, "status")) {
     case "completed":
-      return readList(response, "output").some((item) => {
-          const type = readString(item, "type")
-          return type !== undefined && type.endsWith("_call") && readString(item, "call_id") !== undefined
-        })
-        ? "tool_call"
-        : "stop"
+      return readList(response, "output").some(isCall) ? "tool_call" : "stop"
     case "incomplete":
       return readString(response, "incomplete_details", "reason") ?? "incomplete"
     case "failed":
@@ -423,11 +422,16 @@ const responseEvent = (state: StreamedResponse, type: string, event: unknown): v
     state.identify(rest.id, rest.model)
     if (type === "response.completed" || type === "response.incomplete" || type === "response.failed") {
       state.whole = state.content && output !== undefined ? { ...rest, output } : rest
+      // Some servers leave out what they have streamed.
+      if (state.called && readList(whole, "output").length === 0 && rest.finishReasons?.[0] === "stop") {
+        state.whole = { ...state.whole, finishReasons: ["tool_call"] }
+      }
     }
     return
   }
   const item = read(event, "item")
   if (isCompaction(item)) state.compacted = true
+  if (isCall(item)) state.called = true
   const message = state.message(0)
   if (message === undefined) return
   const key = readCount(event, "output_index") ?? 0

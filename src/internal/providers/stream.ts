@@ -117,10 +117,12 @@ class StreamedMessage {
  * @internal
  */
 export class StreamedResponse {
-  /** The answer as one response, where the last event of a stream repeats it all. */
+  /** The answer as one response, where the last event of a stream repeats it, with or without its output. */
   whole: LlmResponse | undefined = undefined
   openai: LlmResponse["openai"] = undefined
   compacted: true | undefined = undefined
+  /** Whether the program is asked to call a tool, where no reason for the end says so. */
+  called = false
   readonly content: boolean
   private id: string | undefined = undefined
   private model: string | undefined = undefined
@@ -158,7 +160,17 @@ export class StreamedResponse {
   }
 
   toResponse(): LlmResponse {
-    if (this.whole !== undefined) return this.whole
+    const { whole } = this
+    const reasons = whole?.finishReasons ?? this.reasons
+    const output = this.messages.length === 0
+      ? undefined
+      : () =>
+        this.messages.map((message, index) =>
+          outputMessageOf(message.role, message.toParts(), reasons[index] ?? undefined)
+        )
+    if (whole !== undefined) {
+      return { ...defined({ compacted: this.compacted, output }), ...whole }
+    }
     return defined({
       id: this.id,
       model: this.model,
@@ -166,10 +178,7 @@ export class StreamedResponse {
       ...tokensOf(this.reported, this.apart),
       compacted: this.compacted,
       openai: this.openai,
-      output: this.messages.length === 0
-        ? undefined
-        : () =>
-          this.messages.map((message, index) => outputMessageOf(message.role, message.toParts(), this.reasons[index]))
+      output
     })
   }
 }
