@@ -5,9 +5,10 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import { withBaggage } from "./Carrier.ts"
+import { Baggage, withBaggage } from "./Carrier.ts"
 import { CurrentSession, type Session } from "./internal/genAi.ts"
 import * as semconv from "./internal/semconv.ts"
+import type { BaggageMember } from "./TraceContext.ts"
 
 /**
  * How far {@link withConversation} and {@link withAgent} reach.
@@ -27,8 +28,14 @@ const withSession = <A, E, R>(
   value: string,
   options: ConversationOptions | undefined
 ): Effect.Effect<A, E, R> => {
+  const isOther = (member: BaggageMember) => member.key === key && member.value !== value
   const inside = Effect.updateService(self, CurrentSession, (outer) => ({ ...outer, ...session }))
-  return options?.baggage === true ? withBaggage(inside, { [key]: value }) : inside
+  return options?.baggage === true ? withBaggage(inside, { [key]: value }) : Effect.updateService(
+    inside,
+    Baggage,
+    // What is sent from inside belongs to no other.
+    (outer) => outer.some(isOther) ? outer.filter((member) => !isOther(member)) : outer
+  )
 }
 
 /**
@@ -44,6 +51,7 @@ const withSession = <A, E, R>(
  *
  * It stays within the program, unless `baggage` sends it along with every
  * message. The spans of a receiver that uses this package have it then.
+ * Another id that has come as baggage does not go on from inside.
  *
  * **Gotchas**
  *

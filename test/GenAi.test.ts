@@ -644,7 +644,8 @@ describe("withLlmSpan", () => {
         [{ LOOM_TRACE_CONTENT: "yes" }, false],
         [{ OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: " span_only " }, true],
         [{ OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: "true" }, false],
-        [{ LOOM_TRACE_CONTENT: "1", OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: "NO_CONTENT" }, false]
+        [{ LOOM_TRACE_CONTENT: "1", OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: "NO_CONTENT" }, false],
+        [{ LOOM_TRACE_CONTENT: "1", OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: "NO_CONTNT" }, false]
       ] as ReadonlyArray<readonly [Record<string, string>, boolean]>
     ) {
       it.effect(`${JSON.stringify(env)} ${captured ? "does" : "does not"}`, () =>

@@ -356,6 +356,25 @@ describe("a session", () => {
       assert.strictEqual(attributes["gen_ai.agent.name"], "tutor")
     }))
 
+  it.effect("does not send on what it takes the place of", () =>
+    Effect.gen(function*() {
+      const outer = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+        self.pipe(
+          withConversation("outer", { baggage: true }),
+          withAgent("outer", { baggage: true }),
+          Effect.provideService(Baggage, [{ key: "tenant", value: "acme" }])
+        )
+      const keys = Effect.map(Baggage, (members) => members.map(({ key, value }) => `${key}=${value}`))
+      assert.deepStrictEqual(yield* keys.pipe(withConversation("inner"), outer), [
+        "tenant=acme",
+        "gen_ai.agent.name=outer"
+      ])
+      assert.deepStrictEqual(yield* keys.pipe(withConversation("outer"), withAgent("inner"), outer), [
+        "tenant=acme",
+        "gen_ai.conversation.id=outer"
+      ])
+    }))
+
   it.effect("takes its own place in the baggage and leaves the rest", () =>
     Effect.gen(function*() {
       const baggage = yield* Baggage.pipe(

@@ -135,6 +135,8 @@ const logLevels = ["none", "error", "warn", "info", "debug", "verbose", "all"] a
 /** @internal */
 export const captureModes = ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"] as const
 
+const CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
 /** What reads single variables, and adds to the warnings what is wrong with them. */
 const makeReader = (warnings: Array<string>) => {
   const raw = (name: string): Effect.Effect<Option.Option<string>> =>
@@ -245,7 +247,8 @@ export const readOtelEnv = Effect.gen(function*() {
 
   const samplerRatio = yield* read("OTEL_TRACES_SAMPLER_ARG", ratio)
   const loomContent = yield* raw("LOOM_TRACE_CONTENT")
-  const capture = yield* read("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", oneOf(...captureModes))
+  const capture = yield* read(CAPTURE, oneOf(...captureModes))
+  const captureGiven = Option.isSome(yield* raw(CAPTURE))
   const semconvOptIn = yield* raw("OTEL_SEMCONV_STABILITY_OPT_IN")
   const attributeCount = yield* read("OTEL_ATTRIBUTE_COUNT_LIMIT", limit)
   const attributeLength = yield* read("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", positiveInt)
@@ -289,12 +292,11 @@ export const readOtelEnv = Effect.gen(function*() {
           ))
         ? "latest" as const
         : undefined,
-      capture: capture !== undefined
-        ? capture
-        : Option.exists(loomContent, (value) =>
-            value === "1" || value.toLowerCase() === "true")
+      // Where somebody has tried to say what is captured, Loom's variable must not turn on more than they meant.
+      capture: !captureGiven && Option.exists(loomContent, (value) =>
+          value === "1" || value.toLowerCase() === "true")
         ? "SPAN_ONLY" as const
-        : undefined
+        : capture
     }
   }
   // A variable of all signals is read for each of them.
