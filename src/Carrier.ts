@@ -517,9 +517,17 @@ const lookup = (record: object, name: string): unknown => {
   return found === undefined || found.length > 1 ? found?.flat() : found[0]
 }
 
+// Spelled out, since the `http` modules are not to be loaded for it.
+const EffectHeadersTypeId = Symbol.for("~effect/http/Headers")
+
+/** Whether a record can be copied: a plain object, or the `Headers` of Effect, which have their own prototype. */
+const isCopyable = (record: object): boolean => isPlainObject(record) || EffectHeadersTypeId in record
+
 /** A copy of a record without the other spellings of a name. */
 const copyWithout = (record: object, name: string): Record<string, unknown> => {
-  const copy: Record<string, unknown> = { ...record }
+  const copy: Record<string, unknown> = EffectHeadersTypeId in record
+    ? Object.assign(Object.create(Object.getPrototypeOf(record)), record)
+    : { ...record }
   for (const key of Object.keys(copy)) {
     if (isVariant(key, name)) delete copy[key]
   }
@@ -527,14 +535,14 @@ const copyWithout = (record: object, name: string): Record<string, unknown> => {
 }
 
 const setIn = (record: HeaderRecord, name: string, value: string): HeaderRecord => {
-  if (!isPlainObject(record)) return record
+  if (!isCopyable(record)) return record
   const copy = copyWithout(record, name)
   copy[name] = value
   return copy as HeaderRecord
 }
 
 const removeFrom = (record: HeaderRecord, name: string): HeaderRecord => {
-  if (!isPlainObject(record) || lookup(record, name) === undefined) return record
+  if (!isCopyable(record) || lookup(record, name) === undefined) return record
   const copy = copyWithout(record, name)
   delete copy[name]
   return copy as HeaderRecord
@@ -542,7 +550,8 @@ const removeFrom = (record: HeaderRecord, name: string): HeaderRecord => {
 
 /**
  * Headers in a plain object, each a text, its bytes, or an array of them. Names
- * are read in any case and written in lower case.
+ * are read in any case and written in lower case. Effect's own `Headers` are
+ * copied as such.
  *
  * **Example** (Reading a name in another case)
  *
@@ -743,7 +752,7 @@ export const natsCarrier: Carrier<NatsHeaders> = {
  * As {@link HeaderRecord}, and an interface fits as well. What has methods, as `Headers` has, does not: it needs its
  * kind.
  */
-type Headerlike<C> = { readonly [K in keyof C]: HeaderValue }
+type Headerlike<C> = { readonly [K in keyof C as Exclude<K, symbol>]: HeaderValue }
 
 /**
  * Puts the current trace context into headers.
@@ -755,7 +764,8 @@ type Headerlike<C> = { readonly [K in keyof C]: HeaderValue }
  *
  * **Details**
  *
- * Plain objects are copied; `Headers` and `MsgHdrs` are written in place.
+ * Plain objects and Effect's `Headers` are copied; the `Headers` of the Fetch
+ * API and `MsgHdrs` are written in place.
  * Without a context to add, the headers come back untouched. Those that came
  * with another trace lose its `tracestate` and `baggage`; a `baggage` set by
  * hand stays where the current context has none. Values are printable ASCII,

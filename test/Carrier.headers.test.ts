@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { headers as natsHeaders } from "@nats-io/transport-node"
 import { Effect, Option } from "effect"
+import * as EffectHeaders from "effect/http/Headers"
 import {
   amqpCarrier,
   type Carrier,
@@ -75,6 +76,16 @@ const kind = <C>(kind: Kind<C>) => ({
 
 const kinds: ReadonlyArray<readonly [name: string, kind: ReturnType<typeof kind>]> = [
   ["a record", kind({ carrier: recordCarrier, make: record, sent: (record) => ({ ...record }), copies: true })],
+  [
+    "Effect's Headers",
+    kind({
+      carrier: recordCarrier,
+      make: (headers) =>
+        EffectHeaders.fromInput(Object.fromEntries(headers.map(([name, ...values]) => [name, values.join()]))),
+      sent: (headers) => ({ ...(EffectHeaders.isHeaders(headers) ? headers : undefined) }),
+      copies: true
+    })
+  ],
   [
     "web Headers",
     kind({

@@ -2,15 +2,20 @@
  * The envelope of messages: what decoding gives, what the wire holds, and the services that either needs.
  */
 import { expectTypeOf } from "@effect/vitest"
+import type { MsgHdrs } from "@nats-io/transport-node"
 import { Context, Data, Effect, type Option, Schema, type Stream } from "effect"
+import * as EffectHeaders from "effect/http/Headers"
 import {
+  extractHeaders,
   handleTracedMessage,
   handleTracedStream,
+  injectHeaders,
   injectTraceContext,
   makeTracedMessage,
   type RemoteContext,
   type TraceCarrier,
   TracedMessage,
+  type TraceHeaders,
   type UndecodableMessage
 } from "loom-tracing"
 
@@ -112,3 +117,23 @@ expectTypeOf(messages.pipe(handleTracedStream(
   { ...options, wire: (raw: Raw) => raw.data, deadLetter: () => Effect.fail("full" as const) },
   (payload) => Effect.succeed(payload.id)
 ))).toEqualTypeOf<Stream.Stream<number, "gone" | "full", Keys>>()
+
+// =============================================================================
+// Headers
+// =============================================================================
+
+interface Accept {
+  readonly accept: string
+}
+declare const accept: Accept
+declare const nats: MsgHdrs
+
+expectTypeOf(injectHeaders({ accept: "text/plain" })).toExtend<Effect.Effect<{ accept: string } & TraceHeaders>>()
+expectTypeOf(injectHeaders(accept)).toEqualTypeOf<Effect.Effect<Accept & TraceHeaders>>()
+expectTypeOf(injectHeaders(EffectHeaders.empty)).toExtend<Effect.Effect<EffectHeaders.Headers>>()
+expectTypeOf(extractHeaders(EffectHeaders.empty)).toEqualTypeOf<Effect.Effect<Option.Option<RemoteContext>>>()
+
+// @ts-expect-error: they have methods, so they need their kind
+void injectHeaders(new Headers())
+// @ts-expect-error: they have methods, so they need their kind
+void extractHeaders(nats)
