@@ -753,7 +753,19 @@ const withDescribedSpan =
  * @category handlers
  * @since 0.1.0
  */
-export const handleTracedMessage = <T extends TracedMessage<unknown>, I, RD, RE, B, E, R, M = unknown>(
+export const handleTracedMessage: {
+  // With a type parameter for what nothing tells, a generator function as the handler would be inferred as `any`.
+  <T extends TracedMessage<unknown>, I, RD, RE, B, E, R>(
+    schema: Schema.Codec<T, I, RD, RE>,
+    options: HandlerOptions<unknown>,
+    handler: (payload: T["payload"], message: TracedMessage<T["payload"]>, raw: unknown) => Effect.Effect<B, E, R>
+  ): (wire: unknown) => Effect.Effect<B, E | UndecodableMessage, R | RD>
+  <T extends TracedMessage<unknown>, I, RD, RE, B, E, R, M>(
+    schema: Schema.Codec<T, I, RD, RE>,
+    options: HandlerOptions<M>,
+    handler: (payload: T["payload"], message: TracedMessage<T["payload"]>, raw: M) => Effect.Effect<B, E, R>
+  ): (wire: M) => Effect.Effect<B, E | UndecodableMessage, R | RD>
+} = <T extends TracedMessage<unknown>, I, RD, RE, B, E, R, M>(
   schema: Schema.Codec<T, I, RD, RE>,
   options: HandlerOptions<M>,
   handler: (payload: T["payload"], message: TracedMessage<T["payload"]>, raw: M) => Effect.Effect<B, E, R>

@@ -111,6 +111,29 @@ const handleRaw = handleTracedMessage(
 )
 expectTypeOf(handleRaw).parameter(0).toEqualTypeOf<Raw>()
 
+// A generator function brings types of its own, which must not come to nothing.
+expectTypeOf(handleTracedMessage(
+  Text,
+  options,
+  Effect.fn("task")(function*(payload, message, raw) {
+    expectTypeOf(payload).toEqualTypeOf<Payload>()
+    expectTypeOf(message.payload).toEqualTypeOf<Payload>()
+    expectTypeOf(raw).toEqualTypeOf<unknown>()
+    return payload.id
+  })
+)).toEqualTypeOf<(wire: unknown) => Effect.Effect<number, UndecodableMessage, Keys>>()
+expectTypeOf(handleTracedMessage(
+  Text,
+  { ...options, wire: (raw: Raw) => raw.data },
+  Effect.fnUntraced(function*(payload, _message, raw) {
+    expectTypeOf(payload).toEqualTypeOf<Payload>()
+    expectTypeOf(raw).toEqualTypeOf<Raw>()
+    return payload.id
+  })
+)).toEqualTypeOf<(wire: Raw) => Effect.Effect<number, UndecodableMessage, Keys>>()
+expectTypeOf(handleTracedMessage(Text, options, (payload, _message, raw: Raw) => Effect.succeed([payload.id, raw])))
+  .parameter(0).toEqualTypeOf<Raw>()
+
 declare const messages: Stream.Stream<Raw, "gone", never>
 expectTypeOf(messages.pipe(handleTracedStream(
   Text,
