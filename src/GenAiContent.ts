@@ -182,7 +182,10 @@ export type MessagePart =
  * @since 0.1.0
  */
 export type ChatMessage =
-  & { readonly role: "system" | "user" | "assistant" | "tool" | (string & {}); readonly name?: string | null }
+  & {
+    readonly role: "system" | "user" | "assistant" | "tool" | (string & {})
+    readonly name?: string | null | undefined
+  }
   & ({ readonly parts: ReadonlyArray<MessagePart> } | { readonly content: string })
 
 /**
@@ -191,7 +194,7 @@ export type ChatMessage =
  * @category models
  * @since 0.1.0
  */
-export type OutputMessage = ChatMessage & { readonly finish_reason?: string | null }
+export type OutputMessage = ChatMessage & { readonly finish_reason?: string | null | undefined }
 
 /**
  * A tool that a model may call.
@@ -202,9 +205,12 @@ export type OutputMessage = ChatMessage & { readonly finish_reason?: string | nu
 export interface ToolDefinition {
   readonly type: "function" | (string & {})
   readonly name: string
-  readonly description?: string
+  readonly description?: string | undefined
   readonly parameters?: unknown
 }
+
+/** With other properties as well. An object of an interface, which has no index signature, fits the second. */
+type Open<A> = (A & { readonly [key: string]: unknown }) | (A & object)
 
 /**
  * A document that a retrieval has found.
@@ -212,11 +218,10 @@ export interface ToolDefinition {
  * @category models
  * @since 0.1.0
  */
-export interface RetrievalDocument {
-  readonly id?: string
-  readonly score?: number
-  readonly [key: string]: unknown
-}
+export type RetrievalDocument = Open<{
+  readonly id?: string | undefined
+  readonly score?: number | undefined
+}>
 
 /**
  * A record of an agent's memory.
@@ -224,13 +229,12 @@ export interface RetrievalDocument {
  * @category models
  * @since 0.1.0
  */
-export interface MemoryRecord {
+export type MemoryRecord = Open<{
   readonly content: unknown
-  readonly id?: string
-  readonly score?: number
-  readonly metadata?: Readonly<Record<string, unknown>>
-  readonly [key: string]: unknown
-}
+  readonly id?: string | undefined
+  readonly score?: number | undefined
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined
+}>
 
 /**
  * Content, or a function that makes it. The function runs only if the content is recorded.

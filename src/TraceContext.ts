@@ -88,7 +88,8 @@ export interface RemoteContext {
  * @category models
  * @since 0.1.0
  */
-export interface TraceHeaders {
+// No interface, which would not fit where a record of headers is wanted.
+export type TraceHeaders = {
   readonly traceparent?: string
   readonly tracestate?: string
   readonly baggage?: string

@@ -25,8 +25,8 @@ import { isScopedTracer, ScopedTracerTypeId } from "./internal/scopedTracer.ts"
  */
 export interface InstrumentationScope {
   readonly name: string
-  readonly version?: string
-  readonly schemaUrl?: string
+  readonly version?: string | undefined
+  readonly schemaUrl?: string | undefined
 }
 
 /**

@@ -155,6 +155,11 @@ expectTypeOf(injectHeaders({ accept: "text/plain" })).toExtend<Effect.Effect<{ a
 expectTypeOf(injectHeaders(accept)).toEqualTypeOf<Effect.Effect<Accept & TraceHeaders>>()
 expectTypeOf(injectHeaders(EffectHeaders.empty)).toExtend<Effect.Effect<EffectHeaders.Headers>>()
 expectTypeOf(extractHeaders(EffectHeaders.empty)).toEqualTypeOf<Effect.Effect<Option.Option<RemoteContext>>>()
+// What comes of it is given to whatever takes headers.
+expectTypeOf(injectHeaders({ accept: "text/plain" })).toExtend<Effect.Effect<EffectHeaders.Input>>()
+expectTypeOf(injectHeaders({ accept: "text/plain" })).toExtend<
+  Effect.Effect<ConstructorParameters<typeof Headers>[0]>
+>()
 
 // @ts-expect-error: they have methods, so they need their kind
 void injectHeaders(new Headers())

@@ -425,3 +425,36 @@ expectTypeOf(asking("Why?")).toExtend<
   Effect.Effect<Answer & { question: string }, Refused, Model | Tracer.ParentSpan>
 >()
 expectTypeOf<Effect.Error<ReturnType<typeof asking>>>().toEqualTypeOf<Refused>()
+
+// What they give may be a program's own objects, of interfaces and with what is absent as `undefined`.
+{
+  interface Hit {
+    readonly id: string | undefined
+    readonly score: number
+    readonly text: string
+  }
+  interface Memory {
+    readonly content: string
+    readonly when: number
+  }
+  interface Tool {
+    readonly name: string
+    readonly description?: string | undefined
+  }
+  const search: Effect.Effect<ReadonlyArray<Hit>> = Effect.succeed([])
+  const recall: Effect.Effect<ReadonlyArray<Memory>> = Effect.succeed([])
+  const tools: ReadonlyArray<Tool> = []
+
+  expectTypeOf(search.pipe(withRetrievalSpan({ documents: (hits) => hits }))).toEqualTypeOf(search)
+  expectTypeOf(withMemorySpan(recall, { operation: "search_memory", result: (records) => ({ records }) }))
+    .toEqualTypeOf(recall)
+  expectTypeOf(search.pipe(withRetrievalSpan({
+    documents: (hits) => hits.map(({ id, score }) => ({ id, score, rank: 1 }))
+  }))).toEqualTypeOf(search)
+  expectTypeOf(ask.pipe(withLlmSpan({
+    provider,
+    request,
+    toolDefinitions: tools.map(({ description, name }) => ({ type: "function", name, description })),
+    response: ({ text }) => ({ output: [{ role: "assistant", content: text, finish_reason: undefined }] })
+  }))).toEqualTypeOf<Ask>()
+}
