@@ -30,6 +30,7 @@ import { providerAt, serverOf } from "./internal/providers/server.ts"
 import { StreamedResponse as State } from "./internal/providers/stream.ts"
 import * as usage from "./internal/providers/usage.ts"
 import { withoutSpan } from "./internal/span.ts"
+import { warn } from "./internal/warn.ts"
 
 // =============================================================================
 // Models
@@ -248,7 +249,7 @@ const makeWarnOfStream = (name: string) => {
     // The AWS SDK has the stream inside of what it answers.
     if (warned || !isStream(value) && !isStream(read(value, "stream"))) return Effect.void
     warned = true
-    return Effect.logWarning(
+    return warn(
       `${name} ends its span before the answer that is streamed; use withLlmStreamSpan or traceAsyncIterable for that`
     )
   }

@@ -108,36 +108,53 @@ export interface McpSpanOptions<A> {
 /** A failure by the name that the protocol has for it. */
 class McpFailure extends Error {
   readonly _tag: string
-  constructor(type: string, error: { readonly name?: string; readonly message: string; readonly stack?: string }) {
+  readonly code: string | undefined
+  constructor(
+    code: string | undefined,
+    error: { readonly name?: string; readonly message: string; readonly stack?: string }
+  ) {
     super(error.message)
-    this._tag = type
-    this.name = error.name ?? type
+    this.code = code
+    this._tag = code ?? "tool_error"
+    this.name = error.name ?? this._tag
     // Never ours: it would be of no use to anybody.
     this.stack = error.stack ?? ""
   }
 }
 
-/** The code of a JSON-RPC error, as every client keeps it. That of a `DOMException`, such as a timeout, is none. */
+/** Errors of the official client whose `code` is that of HTTP. */
+const TRANSPORT_ERRORS = /^(StreamableHTTPError|SseError)$/
+
+/** The code of a JSON-RPC error. That of a `DOMException`, such as a timeout, or of a transport is none. */
 const codeOf = (error: unknown): string | undefined =>
-  Predicate.hasProperty(error, "code") && Number.isInteger(error.code) && !(error instanceof DOMException)
+  Predicate.hasProperty(error, "code") && Number.isInteger(error.code) && !(error instanceof DOMException) &&
+    !(Predicate.isError(error) && TRANSPORT_ERRORS.test(error.constructor.name))
     ? String(error.code)
     : undefined
 
 const messageOf = (error: unknown): string =>
   Predicate.hasProperty(error, "message") && Predicate.isString(error.message) ? error.message : ""
 
+/** A tool that fails answers with a result that says so. */
+const isToolError = (result: unknown): boolean => Predicate.hasProperty(result, "isError") && result.isError === true
+
+const toolError = () => new McpFailure(undefined, { message: "The tool has reported an error" })
+
 const readFailure = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined => {
-  if (exit._tag === "Success") {
-    // A tool that fails answers with a result that says so.
-    return Predicate.hasProperty(exit.value, "isError") && exit.value.isError === true
-      ? new McpFailure("tool_error", { message: "The tool has reported an error" })
-      : undefined
-  }
+  if (exit._tag === "Success") return isToolError(exit.value) ? toolError() : undefined
   const fail = Cause.findFail(exit.cause)
-  const failed = Result.isSuccess(fail) ? fail.success.error : undefined
+  const die = Cause.findDie(exit.cause)
+  const failed = Result.isSuccess(fail)
+    ? fail.success.error
+    : Result.isSuccess(die)
+    ? die.success.defect
+    : undefined
   // What `Effect.tryPromise` makes of a rejection says nothing itself.
   const error = Cause.isUnknownError(failed) ? failed.cause : failed
-  const code = codeOf(error)
+  // Effect's own client keeps what the server has said in the reason of its error.
+  const reason = Predicate.hasProperty(error, "reason") ? error.reason : undefined
+  if (Predicate.hasProperty(reason, "result") && isToolError(reason.result)) return toolError()
+  const code = codeOf(error) ?? codeOf(reason)
   if (code === undefined) return undefined
   return new McpFailure(code, Predicate.isError(error) ? error : { message: messageOf(error) })
 }

@@ -23,6 +23,7 @@ import { GenAiSettings, mergeSettings } from "./GenAiSettings.ts"
 import { captureModes, isHeader, type OtelEnv, parseEndpoint, readOtelEnv } from "./internal/otelEnv.ts"
 import type { SdkSettings } from "./internal/sdk.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
+import { warn } from "./internal/warn.ts"
 import { withoutUser } from "./internal/withoutUser.ts"
 import { noopContext, Tracing } from "./Tracing.ts"
 
@@ -296,7 +297,7 @@ const SDK_PACKAGES = [
 
 const reportNotLoaded = (cause: unknown): Effect.Effect<undefined> =>
   Effect.as(
-    Effect.logWarning(
+    warn(
       `Tracing is off: the OpenTelemetry SDK could not be loaded (${messageOf(cause)}). ` +
         `Install it with: npm install ${SDK_PACKAGES.join(" ")}`
     ),
@@ -383,7 +384,7 @@ const build = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Context.Context<never>, TracingConfigError, Scope.Scope> {
   yield* checkOptions(options)
   const env = yield* readOtelEnv
-  for (const warning of env.warnings) yield* Effect.logWarning(warning)
+  for (const warning of env.warnings) yield* warn(warning)
 
   const exportsMetrics = options.metrics ?? env.metrics.exporters?.includes("otlp") ?? false
   const references = yield* makeReferences(options, env, exportsMetrics)
@@ -393,7 +394,7 @@ const build = Effect.fnUntraced(function*(
   if (sdk === undefined) return off
   const useless = uselessOptions(options, exportsMetrics)
   if (useless.length > 0) {
-    yield* Effect.logWarning(
+    yield* warn(
       `provider: it decides for itself what ${useless.map((option) => `\`${option}\``).join(", ")} would say. ` +
         "Set it there, or leave out `provider`."
     )
@@ -403,13 +404,13 @@ const build = Effect.fnUntraced(function*(
   const context = yield* Effect.context<never>()
   const log = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context))
   const report = (message: string) => {
-    log(Effect.logWarning(message))
+    log(warn(message))
   }
   const live = yield* sdk.makeSdk(toSdkSettings(options, env, references, exportsMetrics, report)).pipe(
     Effect.catchTag("NotLoaded", (error) => reportNotLoaded(error.cause)),
     // A sampler, processor or exporter that throws while it is set up costs the traces, not the program.
     Effect.catchDefect((defect) =>
-      Effect.as(Effect.logWarning(`Tracing is off: it could not be set up (${messageOf(defect)})`), undefined)
+      Effect.as(warn(`Tracing is off: it could not be set up (${messageOf(defect)})`), undefined)
     )
   )
   if (live === undefined) return off

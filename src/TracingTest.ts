@@ -17,6 +17,7 @@ import { GenAiSettings, mergeSettings } from "./GenAiSettings.ts"
 import { violationsOf } from "./internal/conventionLint.ts"
 import { closest, matchAll, show, showTree } from "./internal/spanMatch.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
+import { warn } from "./internal/warn.ts"
 import { type InstrumentationScope, Tracing } from "./Tracing.ts"
 
 // =============================================================================
@@ -332,7 +333,7 @@ const build = Effect.fnUntraced(function*(options: TracingTestOptions): Effect.f
   const memory = makeMemoryTracers({
     sampler: options.sampler,
     report: (message) => {
-      log(Effect.logWarning(message))
+      log(warn(message))
     }
   })
   const genAi = mergeSettings(yield* GenAiSettings, options.genAi)

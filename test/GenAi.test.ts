@@ -272,6 +272,21 @@ describe("withLlmSpan", () => {
         assert.match(String(logs[0]), /`response` function has thrown.*TypeError/)
       }))
 
+    it.effect("a logger that throws at such a report changes nothing either", () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const seen: Array<unknown> = []
+        const logger = Logger.make(({ message }) => {
+          seen.push(message)
+          return raise()
+        })
+        const result = yield* recorder.run(
+          Effect.succeed(1).pipe(withLlmSpan({ ...minimal, response: () => raise() }))
+        ).pipe(Effect.provide(Logger.layer([logger])))
+        assert.strictEqual(result, 1)
+        assert.strictEqual(seen.length, 1)
+      }))
+
     for (
       const [name, response] of [
         ["whose id throws", {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
 import { Cause, Data, Effect, identity, References } from "effect"
-import { McpSchema } from "effect/ai"
+import { McpClientError, McpSchema } from "effect/ai"
 import { TestClock } from "effect/testing"
 import {
   extractHeaders,
@@ -20,6 +20,15 @@ import * as Recorder from "./support/Recorder.ts"
 /** What the official SDK throws. */
 class McpError extends Error {
   override readonly name = "McpError"
+  readonly code: number
+  constructor(code: number, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** What its transport throws, with the status of HTTP for a code. */
+class StreamableHTTPError extends Error {
   readonly code: number
   constructor(code: number, message: string) {
     super(message)
@@ -82,6 +91,43 @@ describe("withMcpSpan", () => {
         "-32602",
         "-32602"
       ],
+      [
+        "an error of the client of effect/ai",
+        failWith(
+          new McpClientError.McpClientError({
+            reason: new McpClientError.ProtocolError({ code: -32602, description: "Invalid params" })
+          })
+        ),
+        "-32602",
+        "-32602"
+      ],
+      [
+        "a result that the client of effect/ai has made an error of",
+        failWith(
+          new McpClientError.McpClientError({
+            reason: new McpClientError.ToolError({
+              result: McpSchema.CallToolResult.make({ isError: true, content: [] })
+            })
+          })
+        ),
+        "tool_error",
+        undefined
+      ],
+      [
+        "an error of the client of effect/ai without a code",
+        failWith(
+          new McpClientError.McpClientError({ reason: new McpClientError.TransportError({ description: "down" }) })
+        ),
+        "TransportError",
+        undefined
+      ],
+      [
+        "a defect with a code",
+        Effect.promise(() => Promise.reject(new McpError(-32602, "Invalid params"))),
+        "-32602",
+        "-32602"
+      ],
+      ["a status of HTTP", failWith(new StreamableHTTPError(503, "down")), "StreamableHTTPError", undefined],
       ["a result that says so", Effect.succeed({ isError: true, content: [] }), "tool_error", undefined],
       ["any other error", failWith(new Disconnected()), "Disconnected", undefined],
       [

@@ -139,7 +139,7 @@ const assistantMessages = (messages: string | ReadonlyArray<ChatMessage>): unkno
 
 /** A failure by the name that a protocol has for it, and the exit that it was read from. */
 interface NamedFailure {
-  readonly failure: Error & { readonly _tag: string }
+  readonly failure: Error & { readonly _tag: string; readonly code: string | undefined }
   readonly exit: Exit.Exit<unknown, unknown>
 }
 
@@ -276,12 +276,12 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   private close(span: Tracer.Span, error: string | undefined): void {
     if (this.captures) this.writeContent(span, error)
     if (this.named === undefined) return
-    const { exit, failure } = this.named
+    const { failure } = this.named
     const cause = Cause.fail(failure)
     if (!this.showsErrors) markSensitive(cause, span)
     span.attribute(semconv.ERROR_TYPE, failure._tag)
-    // A success has no code, even where its result says that something has failed.
-    if (exit._tag === "Failure") span.attribute(semconv.RPC_RESPONSE_STATUS_CODE, failure._tag)
+    // A result has no code, even where it says that something has failed.
+    if (failure.code !== undefined) span.attribute(semconv.RPC_RESPONSE_STATUS_CODE, failure.code)
     const isTimed = Context.get(this.context, References.TracerTimingEnabled)
     span.end(isTimed ? this.clock.currentTimeNanosUnsafe() : 0n, Exit.failCause(cause))
   }

@@ -1,6 +1,7 @@
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Predicate from "effect/Predicate"
+import { warn } from "./warn.ts"
 
 const callbacks = new WeakSet<object>()
 const sources = new Set<number>()
@@ -21,5 +22,5 @@ export const reportOnce = (callback: object, message: string, error: unknown): E
     sources.add(source)
   }
   // Only the class of the error: its message may quote what the callback was given.
-  return Effect.logWarning(`${message} (${Predicate.isError(error) ? error.name : typeof error})`)
+  return warn(`${message} (${Predicate.isError(error) ? error.name : typeof error})`)
 }
