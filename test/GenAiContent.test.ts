@@ -641,6 +641,18 @@ describe("binary content", () => {
       ["a data URL", { uri: `data:image/png;base64,${MEDIA}` }, { uri: "<image/png, 29 bytes>" }],
       ["a data URL with parameters", `data:text/plain;charset=utf-8;base64,${MEDIA}`, "<text/plain, 29 bytes>"],
       ["a data URL that is text", "data:,hello", "data:,hello"],
+      ["an image of MCP's", { content: [{ type: "image", mimeType: "image/png", data: MEDIA }] }, {
+        content: [{ type: "image", mimeType: "image/png", data: "<29 bytes>" }]
+      }],
+      ["a resource of MCP's", { type: "resource", resource: { uri: "file:///a.png", blob: MEDIA } }, {
+        type: "resource",
+        resource: { uri: "file:///a.png", blob: "<29 bytes>" }
+      }],
+      ["text under such names", [{ type: "image", data: "chart" }, { blob: "blob" }, { type: "text", data: "x" }], [
+        { type: "image", data: "chart" },
+        { blob: "blob" },
+        { type: "text", data: "x" }
+      ]],
       ["Anthropic's source", { source: { type: "base64", media_type: "image/png", data: MEDIA } }, {
         source: { type: "base64", media_type: "image/png", data: "<29 bytes>" }
       }],

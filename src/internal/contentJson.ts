@@ -56,9 +56,23 @@ const plainText = (text: string): string => {
   return bytesOf(base64Bytes(text, match[0].length), match[1] === "" ? undefined : match[1])
 }
 
-/** The fields that hold media as base64, in the convention's `blob` parts and in what Anthropic takes. */
-const encodedField = (value: Record<string, unknown>): string | undefined =>
-  value.type === "blob" ? "content" : value.type === "base64" ? "data" : undefined
+/**
+ * The fields that hold media as base64: in the convention's `blob` parts, in
+ * what Anthropic takes, and in the content and resources of MCP.
+ */
+const encodedField = (value: Record<string, unknown>): string | undefined => {
+  switch (value.type) {
+    case "blob":
+      return "content"
+    case "base64":
+      return "data"
+    case "image":
+    case "audio":
+      return Predicate.isString(value.mimeType) ? "data" : undefined
+    default:
+      return Predicate.isString(value.uri) ? "blob" : undefined
+  }
+}
 
 /**
  * A copy of a value that holds only what JSON has a word for. A secret never
