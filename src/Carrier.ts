@@ -837,7 +837,8 @@ const bringsBaggage = <C>(carrier: C, kind: Carrier<C>, fiber: AnyFiber, tracepa
  * **Details**
  *
  * Total, as `extractTraceContext` is. A `traceparent` that comes twice is no
- * context; several `tracestate` or `baggage` headers count as one list.
+ * context; several `tracestate` or `baggage` headers count as one list. A name
+ * in lower case, as it is written, counts before other spellings of it.
  *
  * **Example** (Continuing the trace of a delivery)
  *
