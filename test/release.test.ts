@@ -188,6 +188,23 @@ describe.concurrent("a program that has nothing left to do", () => {
       assert.include(outcome.stdout, "there was no answer in time")
       assert.isBelow(outcome.millis, soon)
     }))
+
+  it.live("ends though its collector takes longer for its metrics than their interval is", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* receiver.respondWith(() => OtlpReceiver.delayed("1 minute"))
+      // Alive for as long as it takes to have more than one interval.
+      const busy = encodeURIComponent("setTimeout(() => {}, 1200)")
+      const { env } = exportMetricsTo(receiver.url)
+      const outcome = yield* Program.runAfter("done", "support/programs/forgotten.ts", {
+        args: [1],
+        node: ["--import", `data:text/javascript,${busy}`],
+        env: { ...env, OTEL_METRIC_EXPORT_INTERVAL: "250", OTEL_EXPORTER_OTLP_TIMEOUT: "2000" }
+      })
+      assert.strictEqual(outcome.code, 0, outcome.stderr)
+      assert.include(outcome.stdout, "Metrics could not be exported")
+      assert.isBelow(outcome.millis, 2 * soon)
+    }))
 })
 
 describe("the example of a short script", () => {

@@ -148,6 +148,31 @@ export interface Metrics {
 }
 
 /**
+ * Leaves out what an interval brings while an export is under way, until
+ * `demand` is called. What waits for an answer keeps the process alive: with a
+ * next one before the last has ended, it would live as long as its collector is
+ * slow. Nothing is lost, since the values are sums since the start.
+ */
+const oneAtATime = (exporter: MetricExporter) => {
+  let inFlight = 0
+  let demanded = 0
+  const paced: PushMetricExporter = {
+    export: (metrics, done) => {
+      if (inFlight > 0 && demanded === 0) return done({ code: ExportResultCode.SUCCESS })
+      demanded = Math.max(0, demanded - 1)
+      inFlight++
+      exporter.export(metrics, (result) => {
+        inFlight--
+        done(result)
+      })
+    },
+    forceFlush: () => exporter.forceFlush(),
+    shutdown: () => exporter.shutdown()
+  }
+  return { paced, demand: () => void demanded++ }
+}
+
+/**
  * Exports the program's metrics at intervals, until `shutdown`. The caller
  * bounds the promises in time.
  *
@@ -158,8 +183,9 @@ export const makeMetrics = (settings: MetricsSettings): Effect.Effect<Metrics> =
     OtelMetrics.makeProducer().pipe(Effect.provideService(Resource, settings.resource)),
     (producer) => {
       const { exporter } = settings
+      const { demand, paced } = oneAtATime(exporter)
       const reader = new PeriodicExportingMetricReader({
-        exporter,
+        exporter: paced,
         exportIntervalMillis: settings.exportInterval,
         exportTimeoutMillis: Math.min(settings.exportTimeout, settings.exportInterval)
       })
@@ -170,8 +196,14 @@ export const makeMetrics = (settings: MetricsSettings): Effect.Effect<Metrics> =
         return exported.finally(() => clearTimeout(timer))
       }
       return {
-        flush: (timeout) => within(timeout, reader.forceFlush(), () => exporter.cancel?.()),
-        shutdown: (timeout) => within(timeout, reader.shutdown(), () => exporter.shutdown())
+        flush: (timeout) => {
+          demand()
+          return within(timeout, reader.forceFlush(), () => exporter.cancel?.())
+        },
+        shutdown: (timeout) => {
+          demand()
+          return within(timeout, reader.shutdown(), () => exporter.shutdown())
+        }
       }
     }
   )
