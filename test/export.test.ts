@@ -71,6 +71,23 @@ describe("a burst that never yields", () => {
 })
 
 describe("a collector that is killed", () => {
+  it.live("gets all that has ended with the first flush after it is back", () =>
+    Effect.gen(function*() {
+      const { port, url } = yield* Effect.scoped(OtlpReceiver.make())
+      const { layer } = live({ endpoint: url })
+      yield* Effect.gen(function*() {
+        const { exportStats, flush } = yield* Tracing
+        yield* end(1)
+        yield* flush
+        assert.deepStrictEqual(yield* exportStats, { ended: 1, exported: 0, dropped: 0, queued: 1 })
+        const receiver = yield* OtlpReceiver.make({ port })
+        yield* end(1)
+        yield* flush
+        assert.deepStrictEqual(yield* exportStats, { ended: 2, exported: 2, dropped: 0, queued: 0 })
+        assert.strictEqual(receiver.spans.length, 2)
+      }).pipe(Effect.provide(layer))
+    }))
+
   it.live("and starts again loses nothing, and gets at most twice what was on its way", () =>
     Effect.gen(function*() {
       const receiver = yield* OtlpReceiverProcess.make

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as Net from "node:net"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
 import * as Program from "./support/Program.ts"
 
@@ -11,6 +12,25 @@ const exportTo = (endpoint: string) => ({ env: { OTEL_EXPORTER_OTLP_ENDPOINT: en
 const exportMetricsTo = (endpoint: string) => ({
   env: { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_METRICS_EXPORTER: "otlp", OTEL_TRACES_EXPORTER: "none" }
 })
+
+/** The port of a server that takes connections and says nothing. */
+const silent = Effect.acquireRelease(
+  Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
+    const sockets = new Set<Net.Socket>()
+    const server = Net.createServer((socket) => {
+      sockets.add(socket.on("error", () => {}))
+    })
+    server.listen(0, "localhost", () =>
+      resume(Effect.succeed({
+        port: (server.address() as Net.AddressInfo).port,
+        close: () => {
+          for (const socket of sockets) socket.destroy()
+          server.close()
+        }
+      })))
+  }),
+  ({ close }) => Effect.sync(close)
+).pipe(Effect.map(({ port }) => port))
 
 /** The programs release within a second. A request may take 10, and a process that waits for it would live as long. */
 const soon = 6000
@@ -92,6 +112,22 @@ describe.concurrent("a program under NodeRuntime.runMain", () => {
       assert.deepStrictEqual(statsOf(outcome), { spans: 2, stats: { ended: 2, exported: 0, dropped: 2, queued: 0 } })
       assert.isBelow(outcome.millis, soon)
     }))
+
+  it.live.each(["grpc", "http/protobuf"])(
+    "nor for one that does not finish the handshake of TLS, over %s",
+    (protocol) =>
+      Effect.gen(function*() {
+        const port = yield* silent
+        const { env } = exportTo(`https://localhost:${port}`)
+        const outcome = yield* Program.runAfter("working", "support/programs/work.ts", {
+          args: ["succeed"],
+          env: { ...env, OTEL_EXPORTER_OTLP_PROTOCOL: protocol, OTEL_METRICS_EXPORTER: "otlp" }
+        })
+        assert.strictEqual(outcome.code, 0)
+        assert.deepStrictEqual(statsOf(outcome), { spans: 2, stats: { ended: 2, exported: 0, dropped: 2, queued: 0 } })
+        assert.isBelow(outcome.millis, soon)
+      })
+  )
 
   it.live("nor for one that leaves its metrics unanswered", () =>
     Effect.gen(function*() {

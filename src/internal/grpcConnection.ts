@@ -9,12 +9,12 @@
  */
 import * as Grpc from "@grpc/grpc-js"
 import { identity } from "effect/Function"
+import { AsyncLocalStorage } from "node:async_hooks"
+import * as Diagnostics from "node:diagnostics_channel"
+import type { Socket } from "node:net"
 import type { OtlpEnv } from "./otelEnv.ts"
 import { readCertificates } from "./otlpCertificates.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
-
-/** When to retry is the exporter's decision; the channel only must not be late for it. */
-const MAX_RECONNECT_BACKOFF = 2000
 
 /** A connection on which so many requests in a row went unanswered is taken to be dead, whatever TCP says. */
 const MAX_DEADLINES = 3
@@ -38,10 +38,18 @@ const addressOf = (url: string): string => {
   return `${hostname}:${port === "" ? protocol === "http:" ? 80 : 443 : port}`
 }
 
+/** Which connection has a socket made. gRPC does not say, and what it does is done later. */
+const connecting = new AsyncLocalStorage<GrpcConnection>()
+
+/** Where Node tells of every socket that connects somewhere. */
+const SOCKETS = "net.client.socket"
+
 /** @internal */
 export class GrpcConnection {
   private readonly options: GrpcConnectionOptions
   private readonly calls = new Set<Grpc.ClientUnaryCall>()
+  /** gRPC closes none that is still connecting, and the process would live until the system gives it up. */
+  private readonly sockets = new Set<Socket>()
   private client: Grpc.Client | undefined
   private deadlines = 0
 
@@ -55,7 +63,23 @@ export class GrpcConnection {
     read: (answer: Buffer) => A,
     done: (error: Grpc.ServiceError | null, answer: A | undefined) => void
   ): void {
-    const client = this.client ??= this.connect()
+    // When to try again is the caller's decision; the channel would rather wait.
+    if (
+      this.calls.size === 0 && this.client !== undefined &&
+      stateOf(this.client) === Grpc.connectivityState.TRANSIENT_FAILURE
+    ) {
+      this.disconnect()
+    }
+    connecting.run(this, () => this.call(this.client ??= this.connect(), method, request, read, done))
+  }
+
+  private call<A>(
+    client: Grpc.Client,
+    method: string,
+    request: Buffer,
+    read: (answer: Buffer) => A,
+    done: (error: Grpc.ServiceError | null, answer: A | undefined) => void
+  ): void {
     const call = client.makeUnaryRequest(
       method,
       identity<Buffer>,
@@ -83,25 +107,41 @@ export class GrpcConnection {
     this.disconnect()
   }
 
+  private readonly onSocket = (message: unknown): void => {
+    if (connecting.getStore() !== this) return
+    const { socket } = message as { readonly socket: Socket }
+    this.sockets.add(socket)
+    socket.once("close", () => this.sockets.delete(socket))
+  }
+
   private connect(): Grpc.Client {
+    Diagnostics.subscribe(SOCKETS, this.onSocket)
     const { credentials = Grpc.credentials.createInsecure(), url } = this.options
     return new Grpc.Client(addressOf(url), credentials, {
       "grpc.primary_user_agent": `${PACKAGE_NAME}/${PACKAGE_VERSION}`,
       "grpc.default_compression_algorithm": this.options.compression === "gzip"
         ? Grpc.compressionAlgorithms.gzip
         : Grpc.compressionAlgorithms.identity,
-      "grpc.max_reconnect_backoff_ms": MAX_RECONNECT_BACKOFF,
+      // What it would look up in the DNS is of no use here, and cannot be given up.
+      "grpc.service_config_disable_resolution": 1,
       // Else a new client would be given the old connection.
       "grpc.use_local_subchannel_pool": 1
     })
   }
 
   private disconnect(): void {
+    Diagnostics.unsubscribe(SOCKETS, this.onSocket)
+    const isReady = this.client !== undefined && this.deadlines < MAX_DEADLINES &&
+      stateOf(this.client) === Grpc.connectivityState.READY
     this.client?.close()
     this.client = undefined
+    // Where all is well, the collector is told goodbye.
+    if (!isReady) { for (const socket of this.sockets) socket.destroy() }
     this.deadlines = 0
   }
 }
+
+const stateOf = (client: Grpc.Client): Grpc.connectivityState => client.getChannel().getConnectivityState(false)
 
 /**
  * How the connection is secured (OTLP exporter specification, "Configuration
