@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -639,30 +640,54 @@ const makeProcess = <T extends TracedMessage<unknown>, I, RD, RE, M>(
     onMessage: (message: TracedMessage<T["payload"]>) => Effect.Effect<B, E, R>,
     onUndecodable: (undecodable: UndecodableMessage) => Effect.Effect<B2, E2, R2>
   ): Effect.Effect<B | B2, E | E2, R | R2 | RD> => {
+    const within = <A, E, R>(self: Effect.Effect<A, E, R>, traceContext: Option.Option<RemoteContext>) =>
+      self.pipe(withDescribedSpan(options, raw), withRemoteContext(traceContext))
+    const refuse = (traceContext: Option.Option<RemoteContext>, cause: Schema.SchemaError) =>
+      Effect.suspend(() => onUndecodable(new UndecodableMessage({ wire: raw, traceContext, cause })))
+    /** The message, or what has become of its decoding. A defect in a schema goes on as what it is. */
+    const handle = (
+      wire: unknown,
+      onDecoded: (decoded: T) => Effect.Effect<B, E, R>,
+      onFailure: (
+        failed: (traceContext: Option.Option<RemoteContext>) => Effect.Effect<B2, E2, R2>
+      ) => Effect.Effect<B2, E2, R2>
+    ) =>
+      Effect.matchCauseEffect(decode(wire), {
+        onSuccess: onDecoded,
+        onFailure: (cause) => {
+          const error = Cause.findError(cause)
+          return onFailure((traceContext) =>
+            Result.isSuccess(error)
+              ? refuse(traceContext, error.success)
+              : Effect.failCause(cause as Cause.Cause<never>)
+          )
+        }
+      })
     const decodeRaw = (headers: Option.Option<RemoteContext>) => {
-      const fail = (wire: unknown, cause: Schema.SchemaError) => {
-        const traceContext = Option.isSome(headers) ? headers : salvageTraceContext(wire)
-        return Effect.suspend(() => onUndecodable(new UndecodableMessage({ wire: raw, traceContext, cause }))).pipe(
-          withDescribedSpan(options, raw),
-          withRemoteContext(traceContext)
-        )
-      }
       let wire: unknown = raw
       try {
         if (options.wire !== undefined) wire = options.wire(raw)
       } catch (error) {
-        return fail(undefined, unreadable(error))
+        return within(refuse(headers, unreadable(error)), headers)
       }
-      return Effect.matchEffect(decode(wire), {
-        onSuccess: (decoded) => {
-          const message = Option.isSome(headers) ? { payload: decoded.payload, traceContext: headers } : decoded
-          return Effect.suspend(() => onMessage(message)).pipe(
-            withDescribedSpan(options, raw),
-            withRemoteContext(message.traceContext)
-          )
-        },
-        onFailure: (cause) => fail(wire, cause)
-      })
+      // Where its context is known before, what decoding does is part of the span.
+      return Option.isSome(headers)
+        ? within(
+          handle(
+            wire,
+            ({ payload }) => Effect.suspend(() => onMessage({ payload, traceContext: headers })),
+            (failed) => failed(headers)
+          ),
+          headers
+        )
+        : handle(
+          wire,
+          (message) => within(Effect.suspend(() => onMessage(message)), message.traceContext),
+          (failed) => {
+            const traceContext = salvageTraceContext(wire)
+            return within(failed(traceContext), traceContext)
+          }
+        )
     }
     return Effect.suspend(() =>
       options.traceContext === undefined
@@ -725,7 +750,8 @@ const withDescribedSpan =
  * `Schema.fromJsonString(TracedMessage(Task))`. A payload that does not decode
  * fails with {@link UndecodableMessage}, which holds the untouched message and
  * its trace context, inside a consumer span of the same trace. A bad trace
- * context is no context.
+ * context is no context. Where `traceContext` finds one, decoding is part of the
+ * span; that of a message which carries its context is over when it begins.
  *
  * A raw message may be more than its text: `wire` says what of it is decoded,
  * `traceContext` reads its headers, `describe` names its id and the like. The
@@ -775,8 +801,8 @@ export const handleTracedMessage: {
 }
 
 /**
- * Makes a handler of a stream of raw messages: each is decoded and handled in a
- * consumer span of its own, in the trace that it belongs to.
+ * Makes a handler of a stream of raw messages: each is handled in a consumer
+ * span of its own, in the trace that it belongs to.
  *
  * **When to use**
  *

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
 import { SamplingDecision } from "@opentelemetry/sdk-trace-base"
-import { Effect, Logger, Option, Schema } from "effect"
+import { Effect, Exit, Logger, Option, Schema, SchemaGetter } from "effect"
 import {
   type BatchMessage,
   extractHeaders,
@@ -558,6 +558,59 @@ describe("handleTracedMessage", () => {
       assert.strictEqual(span.attributes["messaging.message.id"], "m-1")
       assert.strictEqual(span.attributes["messaging.message.body.size"], 8)
     }))
+
+  it.effect("a context in the headers is that of what decoding does, too", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const Looked = Schema.NumberFromString.pipe(
+        Schema.decodeTo(Schema.Number, {
+          decode: SchemaGetter.transformEffect((id: number) => Effect.succeed(id).pipe(Effect.withSpan("look up"))),
+          encode: SchemaGetter.passthrough()
+        })
+      )
+      const handle = handleTracedMessage(TracedMessage(Schema.Struct({ id: Looked })), {
+        ...options,
+        wire: () => ({ id: "1" }),
+        traceContext: (raw: Raw) => extractHeaders(raw.headers)
+      }, (task) => Effect.succeed(task.id))
+      assert.strictEqual(yield* recorder.run(handle(raw)), 1)
+      assert.strictEqual(
+        recorder.span("look up").parentSpanContext?.spanId,
+        recorder.span("process tasks").spanContext().spanId
+      )
+    }))
+
+  for (
+    const [name, traceContext] of [
+      ["in the message", undefined],
+      ["in the headers", (raw: Raw) => extractHeaders(raw.headers)]
+    ] as const
+  ) {
+    it.effect(`a defect in a schema stays what it is, in a span of the trace of the context ${name}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const defect = new RangeError("broken schema")
+        const Broken = Schema.String.pipe(
+          Schema.decodeTo(Schema.String, {
+            decode: SchemaGetter.transform((): string => {
+              throw defect
+            }),
+            encode: SchemaGetter.passthrough()
+          })
+        )
+        const handle = handleTracedMessage(TracedMessage(Schema.Struct({ id: Broken })), {
+          ...options,
+          wire: () => ({ id: "1", ...(traceContext === undefined ? received : undefined) }),
+          traceContext
+        }, () => Effect.void)
+        const exit = yield* Effect.exit(recorder.run(handle(raw)))
+        assert.deepStrictEqual(exit, Exit.die(defect))
+        const span = recorder.span("process tasks")
+        assert.strictEqual(span.parentSpanContext?.spanId, spanId)
+        assert.strictEqual(span.attributes["error.type"], "RangeError")
+        assert.strictEqual(span.status.code, SpanStatusCode.ERROR)
+      }))
+  }
 
   it.effect("headers beat the context in the payload, which serves where there are none", () =>
     Effect.gen(function*() {
