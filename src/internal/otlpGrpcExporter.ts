@@ -30,6 +30,10 @@ export class OtlpGrpcExporter implements SpanExporter {
       ))
   }
 
+  cancel(): void {
+    this.connection.close()
+  }
+
   async shutdown(): Promise<void> {
     this.connection.close()
   }

@@ -210,7 +210,7 @@ const SECRET_LENGTH = 8
 /** Where spans go, and how it is called in a message. */
 interface Target {
   readonly endpoint: string
-  readonly exporter: SpanExporter
+  readonly exporter: SpanExporter & { readonly cancel: () => void }
 }
 
 /** A package that the settings ask for could not be loaded. @internal */
@@ -254,9 +254,10 @@ const loadHttpTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotL
 const loadTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotLoaded> =>
   settings.env.traces.protocol === "http/protobuf" ? loadHttpTarget(settings) : loadGrpcTarget(settings)
 
-const makeQueue = (settings: SdkSettings, exporter: SpanExporter): SpanQueue =>
+const makeQueue = (settings: SdkSettings, exporter: SpanExporter, cancel?: () => void): SpanQueue =>
   new SpanQueue({
     exporter,
+    cancel,
     maxQueueSize: settings.maxQueueSize ?? settings.env.batch.maxQueueSize ?? 131_072,
     maxQueueBytes: settings.maxQueueBytes ?? MAX_QUEUE_BYTES,
     maxExportBatchSize: settings.env.batch.maxExportBatchSize ?? 512,
@@ -340,8 +341,9 @@ const verify = ({ endpoint, exporter }: Target, settings: SdkSettings): Effect.E
   })
 
 /**
- * A program without anything left to do exports what it still has. The queues
- * are closed for good, with a report of what is lost, only when that fails.
+ * A program without anything left to do exports what it still has. Where that
+ * fails it is given up, with a report of what is lost; what ends afterwards, if
+ * the program is given more to do, is exported as before.
  * What others hold, metrics and the processors of the user, is flushed once.
  */
 const flushBeforeExit = (
@@ -364,7 +366,8 @@ const flushBeforeExit = (
       const { exported, queued } = statsOf(queues)
       if (queued === 0) deadline = undefined
       else if (exported === before || remaining() === 0) {
-        yield* Effect.promise(() => Promise.all(queues.map((queue) => queue.shutdown(remaining()))))
+        yield* Effect.promise(() => Promise.all(queues.map((queue) => queue.abandon(remaining()))))
+        deadline = undefined
       }
     })
     return onBeforeExit(() => {
@@ -409,12 +412,14 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarg
       continue
     }
     let spanExporter = exporter
+    let cancel: (() => void) | undefined
     if (spanExporter === "otlp") {
       const target = makeTarget!()
       trial = verify(target, settings)
       spanExporter = target.exporter
+      cancel = () => target.exporter.cancel()
     }
-    const queue = makeQueue(settings, spanExporter)
+    const queue = makeQueue(settings, spanExporter, cancel)
     queues.push(queue)
     processors.push(queue)
   }

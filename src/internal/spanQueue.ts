@@ -19,6 +19,8 @@ import { describe, isAnswer, judge, oneLine, remedy } from "./exportFailure.ts"
 /** @internal */
 export interface SpanQueueOptions {
   readonly exporter: SpanExporter
+  /** Gives up what the exporter has under way, which would keep the process alive. It goes on with what comes next. */
+  readonly cancel?: (() => void) | undefined
   /** Spans that are held at most, those being sent included. */
   readonly maxQueueSize: number
   /** Bytes that these spans may take, as `estimateBytes` sees it. */
@@ -180,16 +182,37 @@ export class SpanQueue implements SpanProcessor {
    * the exporter down. Spans that end meanwhile are still taken.
    */
   shutdown(timeout: number = DEFAULT_SHUTDOWN_TIMEOUT): Promise<void> {
-    return this.stopping ??= new Promise<void>((resolve) => {
+    return this.stopping ??= this.drain(timeout, (deadline) => {
+      this.closed = true
+      this.discard()
+      return withTimeout(quietly(() => this.options.exporter.shutdown()), deadline - performance.now())
+    })
+  }
+
+  /**
+   * As `shutdown`, but what ends afterwards is taken as before: a process that has nothing left to do may be given more.
+   */
+  abandon(timeout: number): Promise<void> {
+    return this.stopping ?? this.drain(timeout, () => {
+      this.discard()
+      this.options.cancel?.()
+      return Promise.resolve()
+    })
+  }
+
+  private drain(timeout: number, end: (deadline: number) => Promise<unknown>): Promise<void> {
+    return new Promise((resolve) => {
       const deadline = performance.now() + timeout
-      // Not unref'd: whoever awaits the shutdown must not find the process gone.
-      const timer = setTimeout(() => this.finish?.(), timerDelay(timeout))
-      this.finish = () => {
-        this.finish = undefined
+      const finish = () => {
         clearTimeout(timer)
-        this.close()
-        void withTimeout(quietly(() => this.options.exporter.shutdown()), deadline - performance.now()).then(resolve)
+        // A shutdown may have taken over.
+        if (this.finish !== finish) return resolve()
+        this.finish = undefined
+        void end(deadline).then(() => resolve())
       }
+      // Not unref'd: whoever awaits the shutdown must not find the process gone.
+      const timer = setTimeout(finish, timerDelay(timeout))
+      this.finish = finish
       this.seal()
       this.due.prepend(this.kept)
       this.retryAt = 0
@@ -484,10 +507,11 @@ export class SpanQueue implements SpanProcessor {
     this.report(`Spans were lost, ${total} in all: ${parts.join(", ")}.${failure}`)
   }
 
-  private close(): void {
-    this.closed = true
+  /** Counts all that is queued as lost. */
+  private discard(): void {
     this.discardOpen()
     clearImmediate(this.pumpTimer)
+    this.pumpTimer = undefined
     clearTimeout(this.retryTimer)
     for (const batch of this.inFlight) {
       clearTimeout(batch.timer)

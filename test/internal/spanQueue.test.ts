@@ -910,6 +910,64 @@ describe("SpanQueue", () => {
     })
   })
 
+  describe("abandon", () => {
+    it("exports what is queued and goes on", async () => {
+      const { endMany, exporter, queue, reports } = setup({ answers: [after(100, succeed)] })
+      endMany(25)
+      const abandoned = queue.abandon(5000)
+      await pass(100)
+      await abandoned
+      endMany(5)
+      await pass(5100)
+      assert.deepStrictEqual(queue.stats, stats(30, 30, 0, 0))
+      assert.strictEqual(exporter.shutdowns, 0)
+      assert.deepStrictEqual(reports, [])
+    })
+
+    for (const [name, answer] of [["does not answer", after(2000, succeed)], ["refuses", unavailable]] as const) {
+      it(`counts as lost what a collector ${name} until then, and exports what ends afterwards`, async () => {
+        let cancelled = 0
+        let up = false
+        const { endMany, exporter, queue, reports } = setup({
+          answers: [(callback, spans) => (up ? succeed : answer)(callback, spans)],
+          maxExportBatchSize: 30,
+          cancel: () => void cancelled++
+        })
+        endMany(25)
+        const abandoned = queue.abandon(1000)
+        await pass(1000)
+        await abandoned
+        assert.deepStrictEqual(queue.stats, stats(25, 0, 25, 0))
+        assert.strictEqual(reports.length, 1)
+        assert.include(reports[0], "Spans were lost, 25 in all")
+        assert.strictEqual(cancelled, 1)
+        // What the collector says of it now is too late.
+        await pass(1500)
+        assert.deepStrictEqual(queue.stats, stats(25, 0, 25, 0))
+        up = true
+        endMany(5)
+        const flushed = queue.forceFlush()
+        await pass()
+        await flushed
+        assert.deepStrictEqual(queue.stats, stats(30, 5, 25, 0))
+        assert.strictEqual(exporter.shutdowns, 0)
+      })
+    }
+
+    it("leaves it to a shutdown that comes meanwhile", async () => {
+      const { endMany, exporter, queue, reports } = setup({ answers: [after(3000, succeed)] })
+      endMany(10)
+      const abandoned = queue.abandon(1000)
+      const stopped = queue.shutdown(5000)
+      await pass(3000)
+      await Promise.all([abandoned, stopped])
+      assert.deepStrictEqual(queue.stats, stats(10, 10, 0, 0))
+      assert.strictEqual(exporter.shutdowns, 1)
+      assert.deepStrictEqual(reports, [])
+      assert.strictEqual(queue.abandon(1000), stopped)
+    })
+  })
+
   describe("shutdown", () => {
     it("exports what is queued, then shuts the exporter down", async () => {
       const { endMany, exporter, queue, reports } = setup({ answers: [after(100, succeed)] })
