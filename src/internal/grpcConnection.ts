@@ -21,6 +21,9 @@ const MAX_DEADLINES = 3
 
 const DEFAULT_TIMEOUT = 10_000
 
+/** Milliseconds. */
+const CONNECT_PATIENCE = 5000
+
 /** @internal */
 export interface GrpcConnectionOptions {
   readonly url: string
@@ -51,6 +54,7 @@ export class GrpcConnection {
   /** gRPC closes none that is still connecting, and the process would live until the system gives it up. */
   private readonly sockets = new Set<Socket>()
   private client: Grpc.Client | undefined
+  private connectedAt = 0
   private deadlines = 0
 
   constructor(options: GrpcConnectionOptions) {
@@ -90,7 +94,9 @@ export class GrpcConnection {
       (error, answer) => {
         this.calls.delete(call)
         if (error?.code !== Grpc.status.DEADLINE_EXCEEDED) this.deadlines = 0
-        else if (++this.deadlines >= MAX_DEADLINES && this.client === client) this.disconnect()
+        else if (this.client === client && (++this.deadlines >= MAX_DEADLINES || this.isStuck(client))) {
+          this.disconnect()
+        }
         done(error, answer)
       }
     )
@@ -107,6 +113,12 @@ export class GrpcConnection {
     this.disconnect()
   }
 
+  /** Whether a connection has been in the making for long, which keeps the process alive, and nobody waits for it now. */
+  private isStuck(client: Grpc.Client): boolean {
+    return this.calls.size === 0 && performance.now() - this.connectedAt >= CONNECT_PATIENCE &&
+      stateOf(client) !== Grpc.connectivityState.READY
+  }
+
   private readonly onSocket = (message: unknown): void => {
     if (connecting.getStore() !== this) return
     const { socket } = message as { readonly socket: Socket }
@@ -116,6 +128,7 @@ export class GrpcConnection {
 
   private connect(): Grpc.Client {
     Diagnostics.subscribe(SOCKETS, this.onSocket)
+    this.connectedAt = performance.now()
     const { credentials = Grpc.credentials.createInsecure(), url } = this.options
     return new Grpc.Client(addressOf(url), credentials, {
       "grpc.primary_user_agent": `${PACKAGE_NAME}/${PACKAGE_VERSION}`,
