@@ -222,6 +222,36 @@ describe("what only some providers tell", () => {
     })
   }
 
+  const counts = (input_tokens: number, output_tokens: number, cache_read_input_tokens: number) => ({
+    input_tokens,
+    output_tokens,
+    cache_read_input_tokens
+  })
+  const iterations = [
+    { type: "compaction", ...counts(180_000, 3_500, 100) },
+    { type: "message", ...counts(23_000, 1_000, 10) },
+    { type: "compaction", ...counts(20_000, 500, 0) },
+    { type: "advisor_message", ...counts(7_000, 70, 0) }
+  ]
+  for (
+    const [name, usage] of [
+      ["as the API counts", { ...counts(23_000, 1_000, 10), iterations }],
+      ["where the last event of a stream has no input", { output_tokens: 1_000, iterations }]
+    ] as const
+  ) {
+    it(`Anthropic: the tokens of a summary are used as well, ${name}`, () => {
+      const chunks = [{ type: "message_start", message: { usage: counts(23_000, 1, 10) } }, { ...stop, usage }]
+      const whole = { usage: { ...counts(23_000, 1_000, 10), iterations } }
+      for (const response of both(mappers.anthropic!, [whole, chunks])) {
+        assert.deepStrictEqual(response.usage, {
+          inputTokens: 223_110,
+          outputTokens: 5_000,
+          cacheReadInputTokens: 110
+        })
+      }
+    })
+  }
+
   it("Anthropic: the summary of a conversation, at once and streamed", () => {
     const parts = [{ type: "compaction", content: "So far" }]
     const chunks = [

@@ -23,7 +23,7 @@ import {
 } from "./parts.ts"
 import { defined, isList, read, readCount, readList, readNumber, readString, readStrings } from "./read.ts"
 import type { StreamedResponse } from "./stream.ts"
-import { type Apart, type ReportedUsage, tokensOf } from "./usage.ts"
+import { addUsage, type Apart, type ReportedUsage, tokensOf } from "./usage.ts"
 
 /** @internal */
 export const call = (params: unknown): LlmCallOptions => {
@@ -108,7 +108,16 @@ const source = (modality: string, value: unknown): MessagePart => {
   }
 }
 
-const usageOf = (usage: unknown): ReportedUsage => ({
+const usageOf = (usage: unknown): ReportedUsage => {
+  // What a summary costs is billed, and not in the counts of the answer.
+  const summaries = readList(usage, "iterations").filter(isCompaction)
+  return {
+    ...countsOf(usage),
+    beside: summaries.length === 0 ? undefined : summaries.map(countsOf).reduce(addUsage)
+  }
+}
+
+const countsOf = (usage: unknown): ReportedUsage => ({
   inputTokens: readCount(usage, "input_tokens"),
   outputTokens: readCount(usage, "output_tokens"),
   cacheReadInputTokens: readCount(usage, "cache_read_input_tokens"),
@@ -119,7 +128,7 @@ const usageOf = (usage: unknown): ReportedUsage => ({
 /** Anthropic counts what is read from a cache and written to it beside its input. */
 const apart: Apart = { cache: true }
 
-/** Whether a block is a summary that has taken the place of what was said before it. */
+/** Whether a block is, or a count is of, a summary that has taken the place of what was said before it. */
 const isCompaction = (block: unknown): boolean => readString(block, "type") === "compaction"
 
 /** @internal */

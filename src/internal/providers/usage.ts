@@ -1,11 +1,13 @@
 import type { LlmResponse, LlmUsage, ModalityUsage, UsageByModality } from "../../GenAi.ts"
-import { defined, readCount } from "./read.ts"
+import { defined, isRecord, readCount } from "./read.ts"
 
 /** Token counts as a provider reports them. */
 export interface ReportedUsage extends LlmUsage {
   /** Input and output together. */
   readonly total?: number | undefined
   readonly byModality?: UsageByModality | undefined
+  /** What was used for the call beside all of that. */
+  readonly beside?: ReportedUsage | undefined
 }
 
 /** @internal */
@@ -45,8 +47,10 @@ export const tokensOf = (
   reported: ReportedUsage,
   apart?: Apart | undefined
 ): Pick<LlmResponse, "usage" | "usageByModality"> => {
-  const usage = inclusiveUsage(reported, apart)
-  const parts = reported.byModality
+  const { beside, ...own } = reported
+  const all = beside === undefined ? own : addUsage(own, beside)
+  const usage = inclusiveUsage(all, apart)
+  const parts = all.byModality
   const usageByModality = parts && byModality((modality) => ({
     inputTokens: within(parts[modality]?.inputTokens, usage?.inputTokens),
     outputTokens: within(parts[modality]?.outputTokens, usage?.outputTokens),
@@ -103,10 +107,24 @@ export const byModality = (countsOf: (modality: Modality) => ModalityUsage): Usa
 
 /** The counts of two events of a stream, each of them of all there was so far. They only grow. */
 export const laterUsage = (earlier: ReportedUsage, later: ReportedUsage): ReportedUsage => {
-  const { byModality = earlier.byModality, ...counts } = later
-  const merged: Record<string, unknown> = { ...earlier, byModality }
+  const { beside = earlier.beside, byModality = earlier.byModality, ...counts } = later
+  const merged: Record<string, unknown> = { ...earlier, beside, byModality }
   for (const [key, count] of Object.entries(counts)) {
     if (count !== undefined) merged[key] = Math.max(earlier[key as keyof typeof counts] ?? 0, count)
   }
   return merged
+}
+
+/** The counts of two usages together, and of what they hold. */
+export const addUsage = <A extends object>(one: A, other: A): A => {
+  const sum: Record<string, unknown> = { ...(one as object) }
+  for (const [key, count] of Object.entries(other)) {
+    const before = sum[key]
+    sum[key] = typeof before === "number" && typeof count === "number"
+      ? before + count
+      : isRecord(before) && isRecord(count)
+      ? addUsage(before, count)
+      : count ?? before
+  }
+  return sum as A
 }
