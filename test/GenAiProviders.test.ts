@@ -315,6 +315,31 @@ describe("streams", () => {
     assert.deepStrictEqual(response.usage, { inputTokens: 30, outputTokens: 15, cacheReadInputTokens: 5 })
   })
 
+  it("Anthropic: where a fallback has taken over, its name and its counts are those of the response", () => {
+    const to = (model: string, index: number) => ({
+      type: "content_block_start",
+      index,
+      content_block: { type: "fallback", from: { model: "a" }, to: { model } }
+    })
+    const chunks = [
+      {
+        type: "message_start",
+        message: { model: "a", usage: { input_tokens: 30, cache_read_input_tokens: 5, output_tokens: 1 } }
+      },
+      to("b", 0),
+      to("c", 1),
+      {
+        type: "message_delta",
+        delta: { stop_reason: "end_turn" },
+        usage: { input_tokens: 25, cache_read_input_tokens: 0, output_tokens: 12 }
+      }
+    ]
+    for (const content of [false, true]) {
+      const { model, usage } = fold(anthropicFold, chunks, content)
+      assert.deepStrictEqual([model, usage], ["c", { inputTokens: 25, outputTokens: 12, cacheReadInputTokens: 0 }])
+    }
+  })
+
   it("usage that several chunks report is not added up", () => {
     const chunk = (completion_tokens: number) => ({
       choices: [{ index: 0, delta: { content: "x" } }],

@@ -172,6 +172,7 @@ export const step = (state: StreamedResponse, event: unknown): void => {
 
 const blockStart = (state: StreamedResponse, index: number, start: unknown): void => {
   if (isCompaction(start)) state.compacted = true
+  if (readString(start, "type") === "fallback") state.takeOver(readString(start, "to", "model"))
   const message = state.message(0)
   if (message === undefined) return
   const type = readString(start, "type")

@@ -130,6 +130,7 @@ export class StreamedResponse {
   private readonly messages: Array<StreamedMessage> = []
   private reported: ReportedUsage = {}
   private apart: Apart | undefined = undefined
+  private takenOver = false
 
   constructor(content: boolean) {
     this.content = content
@@ -140,9 +141,15 @@ export class StreamedResponse {
     this.model ??= model
   }
 
+  /** Another model has taken over. What is reported of it takes the place of the former's counts, be it less. */
+  takeOver(model: string | undefined): void {
+    this.model = model ?? this.model
+    this.takenOver = true
+  }
+
   /** Takes the counts of an event; what it leaves out stays as it was. */
   report(usage: ReportedUsage, apart?: Apart): void {
-    this.reported = laterUsage(this.reported, usage)
+    this.reported = this.takenOver ? { ...this.reported, ...defined(usage) } : laterUsage(this.reported, usage)
     this.apart = apart
   }
 
