@@ -213,7 +213,9 @@ describe("what only some providers tell", () => {
       ["has failed halfway", { status: "failed", output: [answer] }, ["error"], answered("error")],
       ["was cancelled before it began", { status: "cancelled", output: [] }, ["error"], undefined],
       ["is complete", { status: "completed", output: [answer] }, ["stop"], answered("stop")],
-      ["has no choices", { choices: [] }, undefined, undefined]
+      ["is complete and leaves out what it has said", { object: "response", status: "completed" }, ["stop"], undefined],
+      ["has no choices", { choices: [] }, undefined, undefined],
+      ["is no response, but a video", { object: "video", status: "completed" }, undefined, undefined]
     ] as ReadonlyArray<readonly [string, object, ReadonlyArray<string> | undefined, unknown]>
   ) {
     it(`OpenAI: a response that ${name} has ${output === undefined ? "no message" : "a message"}`, () => {
@@ -375,20 +377,28 @@ describe("streams", () => {
       ]
     ] as const
   ) {
-    it(`OpenAI responses: ${name} that a server has streamed and leaves out of its last event`, () => {
-      const events = [
-        { type: "response.output_item.done", output_index: 0, item },
-        { type: "response.completed", response: { id: "resp_1", model: "m", status: "completed", output: [] } }
-      ]
-      const response = fold(openAiFold, events, true)
-      assert.deepStrictEqual(evaluate(response.output), [{ role: "assistant", parts: [part], finish_reason: reason }])
-      assert.deepStrictEqual(response.finishReasons, [reason])
-      assert.deepStrictEqual(fold(openAiFold, events, false), {
-        id: "resp_1",
-        model: "m",
-        finishReasons: [reason]
+    for (
+      const [left, last] of [
+        ["empty", { status: "completed", output: [] }],
+        ["out", { status: "completed" }],
+        ["out, also by its object", { object: "response", status: "completed" }]
+      ] as const
+    ) {
+      it(`OpenAI responses: ${name} that a server has streamed and leaves ${left} in its last event`, () => {
+        const events = [
+          { type: "response.output_item.done", output_index: 0, item },
+          { type: "response.completed", response: { id: "resp_1", model: "m", ...last } }
+        ]
+        const response = fold(openAiFold, events, true)
+        assert.deepStrictEqual(evaluate(response.output), [{ role: "assistant", parts: [part], finish_reason: reason }])
+        assert.deepStrictEqual(response.finishReasons, [reason])
+        assert.deepStrictEqual(fold(openAiFold, events, false), {
+          id: "resp_1",
+          model: "m",
+          finishReasons: [reason]
+        })
       })
-    })
+    }
   }
 
   for (const [name, numbered] of [["all have the same index", { index: 0 }], ["none has an index", {}]] as const) {

@@ -345,14 +345,20 @@ const hasOutput = (value: unknown): boolean => {
     readList(value, isList(read(value, "output")) ? "output" : "choices").length > 0
 }
 
+/** Whether a value is of the responses API. Its last event may have no output, of servers that have streamed it. */
+const isResponse = (value: unknown): boolean => {
+  const object = readString(value, "object")
+  return isList(read(value, "output")) || object === "response" ||
+    (object === undefined && readString(value, "status") !== undefined && read(value, "choices") === undefined)
+}
+
 /** @internal */
-export const response = (value: unknown): LlmResponse => {
-  const isResponse = isList(read(value, "output"))
-  return defined({
+export const response = (value: unknown): LlmResponse =>
+  defined({
     id: readString(value, "id"),
     model: readString(value, "model"),
     finishReasons: finishReasonsOf(
-      isResponse
+      isResponse(value)
         ? [responseReason(value)]
         : readList(value, "choices").map((choice) => readString(choice, "finish_reason"))
     ),
@@ -361,7 +367,6 @@ export const response = (value: unknown): LlmResponse => {
     openai: openAiOf(value),
     output: hasOutput(value) ? () => outputOf(value) : undefined
   })
-}
 
 /** Whether an item is a summary that has taken the place of what was said before it. */
 const isCompaction = (item: unknown): boolean => readString(item, "type") === "compaction"
