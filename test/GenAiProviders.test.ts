@@ -254,6 +254,73 @@ describe("what only some providers tell", () => {
     })
   }
 
+  const shell = { type: "shell_call", id: "sh_1", call_id: "call_1", action: { commands: ["ls"] } }
+  const hosted = { ...shell, environment: { type: "container_reference", container_id: "cntr_1" } }
+  const printed = { type: "shell_call_output", id: "sho_1", call_id: "call_1", output: [{ stdout: "a.txt" }] }
+  const lookup = { type: "function_call", call_id: "call_2", name: "lookup", arguments: "{}" }
+  const program = { type: "program", id: "p_1", call_id: "call_p", code: "tools.x()" }
+  const programOutput = { type: "program_output", id: "po_1", call_id: "call_p", result: "42" }
+  const toolSearchOutput = { type: "tool_search_output", call_id: null, tools: [{ type: "function", name: "f" }] }
+  const serverCall = (id: string, name: string, item: object) => ({
+    type: "server_tool_call",
+    id,
+    name,
+    server_tool_call: item
+  })
+  const serverResponse = (id: string | undefined, item: object) => ({
+    type: "server_tool_call_response",
+    ...(id === undefined ? {} : { id }),
+    server_tool_call_response: item
+  })
+  for (
+    const [name, output, reason, parts] of [
+      ["a shell whose output is there", [shell, printed], "stop", [
+        serverCall("call_1", "shell", shell),
+        serverResponse("call_1", printed)
+      ]],
+      ["a shell in a container", [hosted], "stop", [serverCall("call_1", "shell", hosted)]],
+      ["a program", [program, programOutput], "stop", [
+        serverCall("call_p", "program", program),
+        serverResponse("call_p", programOutput)
+      ]],
+      ["a search for tools", [toolSearchOutput], "stop", [serverResponse(undefined, toolSearchOutput)]],
+      ["a shell, and asks for a function", [shell, printed, lookup], "tool_call", [
+        serverCall("call_1", "shell", shell),
+        serverResponse("call_1", printed),
+        { type: "tool_call", id: "call_2", name: "lookup", arguments: {} }
+      ]]
+    ] as ReadonlyArray<readonly [string, ReadonlyArray<object>, string, ReadonlyArray<object>]>
+  ) {
+    it(`OpenAI: a server that runs ${name}, has run that itself`, () => {
+      const whole = { status: "completed", output }
+      const last = { type: "response.completed", response: whole }
+      const items = output.flatMap((item, output_index) => [
+        { type: "response.output_item.added", output_index, item },
+        { type: "response.output_item.done", output_index, item }
+      ])
+      for (const response of both(mappers.openai!, [whole, [...items, last]])) {
+        assert.deepStrictEqual(response.finishReasons, [reason])
+      }
+      assert.deepStrictEqual(evaluated(openAiResponse(whole)).output, [
+        { role: "assistant", parts, finish_reason: reason === "stop" ? "stop" : "tool_call" }
+      ])
+      const silent = { type: "response.completed", response: { status: "completed", output: [] } }
+      assert.deepStrictEqual(fold(openAiFold, [...items, silent], false).finishReasons, [reason])
+    })
+  }
+
+  it("OpenAI: items of the input have the role of who has made them", () => {
+    const approval = { type: "mcp_approval_response", approve: true, approval_request_id: "m" }
+    const tools = { type: "additional_tools", role: "developer", tools: [] }
+    const input = evaluate(openAiCall({ model: "m", input: [approval, tools, programOutput, toolSearchOutput] }).input)
+    assert.deepStrictEqual(input, [
+      { role: "user", parts: [approval] },
+      { role: "developer", parts: [tools] },
+      { role: "tool", parts: [{ type: "tool_call_response", id: "call_p", response: "42" }] },
+      { role: "tool", parts: [{ type: "tool_call_response", response: [{ type: "function", name: "f" }] }] }
+    ])
+  })
+
   it("Anthropic: the summary of a conversation, at once and streamed", () => {
     const parts = [{ type: "compaction", content: "So far" }]
     const chunks = [

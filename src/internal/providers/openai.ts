@@ -17,6 +17,7 @@ import {
   outputMessageOf,
   reasoningPart,
   serverToolCallPart,
+  serverToolResponsePart,
   textPart,
   toolCallPart,
   toolResponseOf,
@@ -238,10 +239,28 @@ const chatMessage = (message: unknown): ChatMessage => {
     : messageOf(role, chatParts(message), readString(message, "name"))
 }
 
+const callIdOf = (item: unknown): string | undefined => readString(item, "call_id")
+
+const isOutput = (item: unknown): boolean => readString(item, "type")?.endsWith("_output") === true
+
+type RunsThere = (item: unknown) => boolean
+
+/** Whether a call is the server's to run, as far as it says so itself. */
+const runsThere: RunsThere = (item) => readString(item, "environment", "container_id") !== undefined
+
+/** The same in a response. The server answers in it what it has run, and nothing that is left to the program. */
+const runsThereIn = (items: ReadonlyArray<unknown>): RunsThere => {
+  const answered = new Set(items.filter(isOutput).map(callIdOf))
+  return (item) => {
+    const callId = callIdOf(item)
+    return isOutput(item) || runsThere(item) || (callId !== undefined && answered.has(callId))
+  }
+}
+
 /** The parts of an item that is no message: what a model asks for, does or thinks, and what it is told of that. */
-const itemParts = (item: unknown): ReadonlyArray<MessagePart> => {
+const itemParts = (item: unknown, isServers: RunsThere): ReadonlyArray<MessagePart> => {
   const type = readString(item, "type") ?? "unknown"
-  const callId = readString(item, "call_id")
+  const callId = callIdOf(item)
   const id = readString(item, "id")
   switch (type) {
     case "message":
@@ -252,6 +271,8 @@ const itemParts = (item: unknown): ReadonlyArray<MessagePart> => {
       )
     case "compaction":
       return [{ type, ...(id === undefined ? undefined : { id }) }]
+    case "program":
+      return [serverToolCallPart(callId ?? id, type, type, item)]
     case "image_generation_call": {
       const image = readString(item, "result")
       const format = readString(item, "output_format")
@@ -259,17 +280,21 @@ const itemParts = (item: unknown): ReadonlyArray<MessagePart> => {
       break
     }
   }
-  if (type.endsWith("_output")) {
-    const output = read(item, "output")
-    return [toolResponsePart(callId ?? id, toolResponseOf(output, () => contentParts(output)))]
+  if (isOutput(item)) {
+    const output = read(item, "output") ?? read(item, "result") ?? read(item, "tools")
+    return [
+      isServers(item)
+        ? serverToolResponsePart(callId ?? id, type, item)
+        : toolResponsePart(callId ?? id, toolResponseOf(output, () => contentParts(output)))
+    ]
   }
   if (type.endsWith("_call")) {
     const name = readString(item, "name") ?? type.slice(0, -"_call".length)
     const args = argumentsOf(read(item, "arguments")) ?? read(item, "input") ?? read(item, "action") ??
       read(item, "operation")
     return [
-      callId === undefined && type !== "function_call"
-        ? serverToolCallPart(id, name, type, item)
+      isServers(item) || (callId === undefined && type !== "function_call")
+        ? serverToolCallPart(callId ?? id, name, type, item)
         : toolCallPart(callId ?? id, name, args)
     ]
   }
@@ -281,7 +306,10 @@ const inputItem = (item: unknown): ChatMessage => {
   const type = readString(item, "type")
   return type === undefined || type === "message"
     ? messageOf(readString(item, "role"), contentParts(read(item, "content")))
-    : messageOf(type.endsWith("_output") ? "tool" : "assistant", itemParts(item))
+    : messageOf(
+      readString(item, "role") ?? (type === "mcp_approval_response" ? "user" : "assistant"),
+      itemParts(item, runsThere)
+    )
 }
 
 // -----------------------------------------------------------------------------
@@ -308,14 +336,17 @@ const usageOf = (usage: unknown): ReportedUsage => {
 }
 
 /** Whether an item asks the program to call a tool. */
-const isCall = (item: unknown): boolean =>
-  readString(item, "type")?.endsWith("_call") === true && readString(item, "call_id") !== undefined
+const isCall = (item: unknown, isServers: RunsThere): boolean =>
+  readString(item, "type")?.endsWith("_call") === true && callIdOf(item) !== undefined && !isServers(item)
 
 /** Why a response has ended. It does not say so in a word when all went well. */
 const responseReason = (response: unknown): string | undefined => {
   switch (readString(response, "status")) {
-    case "completed":
-      return readList(response, "output").some(isCall) ? "tool_call" : "stop"
+    case "completed": {
+      const items = readList(response, "output")
+      const isServers = runsThereIn(items)
+      return items.some((item) => isCall(item, isServers)) ? "tool_call" : "stop"
+    }
     case "incomplete":
       return readString(response, "incomplete_details", "reason") ?? "incomplete"
     case "failed":
@@ -326,17 +357,21 @@ const responseReason = (response: unknown): string | undefined => {
   }
 }
 
-const outputOf = (value: unknown): ReadonlyArray<OutputMessage> =>
-  isList(read(value, "output"))
-    ? [outputMessageOf("assistant", readList(value, "output").flatMap(itemParts), responseReason(value))]
-    : readList(value, "choices").map((choice) => {
-      const message = read(choice, "message")
-      return outputMessageOf(
-        readString(message, "role"),
-        message === undefined ? contentParts(read(choice, "text")) : chatParts(message),
-        readString(choice, "finish_reason")
-      )
-    })
+const outputOf = (value: unknown): ReadonlyArray<OutputMessage> => {
+  if (isList(read(value, "output"))) {
+    const items = readList(value, "output")
+    const isServers = runsThereIn(items)
+    return [outputMessageOf("assistant", items.flatMap((item) => itemParts(item, isServers)), responseReason(value))]
+  }
+  return readList(value, "choices").map((choice) => {
+    const message = read(choice, "message")
+    return outputMessageOf(
+      readString(message, "role"),
+      message === undefined ? contentParts(read(choice, "text")) : chatParts(message),
+      readString(choice, "finish_reason")
+    )
+  })
+}
 
 /** Whether there is an answer. One in the background is still to come, and one that has failed may hold nothing. */
 const hasOutput = (value: unknown): boolean => {
@@ -428,7 +463,7 @@ const responseEvent = (state: StreamedResponse, type: string, event: unknown): v
     if (type === "response.completed" || type === "response.incomplete" || type === "response.failed") {
       state.whole = state.content && output !== undefined ? { ...rest, output } : rest
       // Some servers leave out what they have streamed.
-      if (state.called && readList(whole, "output").length === 0 && rest.finishReasons?.[0] === "stop") {
+      if (state.calls.size > 0 && readList(whole, "output").length === 0 && rest.finishReasons?.[0] === "stop") {
         state.whole = { ...state.whole, finishReasons: ["tool_call"] }
       }
     }
@@ -436,7 +471,11 @@ const responseEvent = (state: StreamedResponse, type: string, event: unknown): v
   }
   const item = read(event, "item")
   if (isCompaction(item)) state.compacted = true
-  if (isCall(item)) state.called = true
+  const callId = callIdOf(item)
+  if (callId !== undefined) {
+    if (isCall(item, runsThere)) state.call(callId)
+    if (isOutput(item)) state.calls.delete(callId)
+  }
   const message = state.message(0)
   if (message === undefined) return
   const key = readCount(event, "output_index") ?? 0
@@ -460,12 +499,11 @@ const responseEvent = (state: StreamedResponse, type: string, event: unknown): v
       break
     }
     case "response.output_item.added": {
-      const called = readString(item, "call_id")
-      if (called !== undefined) message.part("tool_call", key, called, readString(item, "name"))
+      if (callId !== undefined) message.part("tool_call", key, callId, readString(item, "name"))
       break
     }
     case "response.output_item.done":
-      message.put(itemParts(item), key)
+      message.put(itemParts(item, runsThereIn([item])), key)
       break
   }
 }

@@ -4,8 +4,9 @@ import { finishReasonsOf, outputMessageOf, reasoningPart, serverToolCallPart, te
 import { defined, parseJson } from "./read.ts"
 import { type Apart, laterUsage, type ReportedUsage, tokensOf } from "./usage.ts"
 
-// OpenAI's limit. What a stream says of choices beyond it is not kept, so that no stream can make the state grow.
+// OpenAI's limits. What a stream says of choices and calls beyond them is not kept, so that none makes the state grow.
 const MAX_CHOICES = 128
+const MAX_CALLS = 128
 
 type Kind = "text" | "reasoning" | "tool_call" | "server_tool_call" | "done"
 
@@ -121,8 +122,8 @@ export class StreamedResponse {
   whole: LlmResponse | undefined = undefined
   openai: LlmResponse["openai"] = undefined
   compacted: true | undefined = undefined
-  /** Whether the program is asked to call a tool, where no reason for the end says so. */
-  called = false
+  /** The calls that the program is asked for, where no reason for the end says so. */
+  readonly calls = new Set<string>()
   readonly content: boolean
   private id: string | undefined = undefined
   private model: string | undefined = undefined
@@ -151,6 +152,10 @@ export class StreamedResponse {
   report(usage: ReportedUsage, apart?: Apart): void {
     this.reported = this.takenOver ? { ...this.reported, ...defined(usage) } : laterUsage(this.reported, usage)
     this.apart = apart
+  }
+
+  call(id: string): void {
+    if (this.calls.size < MAX_CALLS) this.calls.add(id)
   }
 
   finish(index: number, reason: string | undefined): void {
