@@ -420,6 +420,75 @@ describe("streams", () => {
     })
   })
 
+  const openAiChunk = (id: string, content: string, finish_reason: string | null, tokens?: number) => ({
+    id,
+    model: `model-${id}`,
+    choices: finish_reason === null && content === "" ? [] : [{ index: 0, delta: { content }, finish_reason }],
+    ...(tokens === undefined
+      ? {}
+      : { usage: { prompt_tokens: 100, completion_tokens: tokens, total_tokens: 100 + tokens } })
+  })
+  const googleChunk = (responseId: string, text: string, finishReason: string | undefined, tokens: number) => ({
+    responseId,
+    modelVersion: `model-${responseId}`,
+    candidates: [{ index: 0, content: { role: "model", parts: [{ text }] }, finishReason }],
+    usageMetadata: { promptTokenCount: 100, candidatesTokenCount: tokens, totalTokenCount: 100 + tokens }
+  })
+  const openAiStop = (id: string) => [openAiChunk(id, "x", null), openAiChunk(id, "", "stop")]
+  for (
+    const [name, folder, chunks, expected] of [
+      [
+        "OpenAI: two responses",
+        openAiFold,
+        [...openAiStop("1"), openAiChunk("1", "", null, 10), ...openAiStop("2"), openAiChunk("2", "", null, 20)],
+        ["2", "model-2", ["stop"], 200, 30]
+      ],
+      [
+        "OpenAI: two responses, of which the second is cut",
+        openAiFold,
+        [...openAiStop("1"), openAiChunk("1", "", null, 10), openAiChunk("2", "x", null)],
+        ["2", "model-2", undefined, 100, 10]
+      ],
+      [
+        "OpenAI: one response with an id for each chunk",
+        openAiFold,
+        [openAiChunk("1", "x", null, 1), openAiChunk("2", "y", null, 2), openAiChunk("3", "", "stop", 3)],
+        ["1", "model-1", ["stop"], 100, 3]
+      ],
+      [
+        "OpenAI: one response with an id for each chunk, and usage after the end",
+        openAiFold,
+        [openAiChunk("1", "x", null), openAiChunk("2", "", "stop", 3), openAiChunk("3", "", null, 3)],
+        ["1", "model-1", ["stop"], 100, 3]
+      ],
+      [
+        "Google: three responses",
+        googleFold,
+        [
+          googleChunk("1", "x", undefined, 5),
+          googleChunk("1", "x", "STOP", 10),
+          { candidates: [{ content: { role: "user", parts: [{ functionResponse: { name: "f" } }] } }] },
+          googleChunk("2", "y", "STOP", 20),
+          googleChunk("3", "z", "STOP", 30)
+        ],
+        ["3", "model-3", ["STOP"], 300, 60]
+      ]
+    ] as ReadonlyArray<readonly [string, ProviderFold, ReadonlyArray<object>, ReadonlyArray<unknown>]>
+  ) {
+    it(`${name} in one stream, and the tokens of all`, () => {
+      for (const content of [false, true]) {
+        const { finishReasons, id, model, usage } = fold(folder, chunks, content)
+        assert.deepStrictEqual([id, model, finishReasons, usage?.inputTokens, usage?.outputTokens], expected)
+      }
+    })
+  }
+
+  it("Google: what the client has answered for the user is no output", () => {
+    const content = { role: "user", parts: [{ functionResponse: { name: "f", response: { ok: true } } }] }
+    const response = fold(googleFold, [{ candidates: [{ content }] }, googleChunk("1", "Hi", "STOP", 1)], true)
+    assert.deepStrictEqual(partsOf(response), [text("Hi")])
+  })
+
   const partsOf = (response: LlmResponse | undefined): ReadonlyArray<unknown> =>
     (evaluate(response?.output) as ReadonlyArray<{ readonly parts: ReadonlyArray<unknown> }>).flatMap(({ parts }) =>
       parts
@@ -889,7 +958,9 @@ describe("requests", () => {
       { role: "user", parts: [{ videoMetadata: { fps: 1 } }] }
     ]
     const systemInstruction = { parts: [{ text: "Be brief." }] }
-    const tools = [{ functionDeclarations: [{ name: "lookup" }] }, { googleSearch: {} }]
+    // The last is called by the client, which asks it for its functions.
+    const callable = { tool: () => Promise.resolve({}), callTool: () => Promise.resolve([]) }
+    const tools = [{ functionDeclarations: [{ name: "lookup" }] }, { googleSearch: {} }, callable]
     const expected = {
       provider: "gcp.gen_ai",
       operation: "generate_content",

@@ -64,6 +64,8 @@ const outputTypeOf = (config: unknown): string | undefined => {
 }
 
 const toolDefinitions = (tool: unknown): ReadonlyArray<ToolDefinition> => {
+  // One that the client calls says what its functions are when it is asked, in an effect.
+  if (typeof read(tool, "callTool") === "function") return []
   const functions = readList(tool, "functionDeclarations")
   const type = readTag(tool)
   if (functions.length > 0) {
@@ -166,9 +168,12 @@ export const response = (value: unknown): LlmResponse => {
 
 /** @internal */
 export const step = (state: StreamedResponse, chunk: unknown): void => {
-  state.identify(readString(chunk, "responseId"), readString(chunk, "modelVersion"))
+  const candidates = readList(chunk, "candidates")
+  state.identify(readString(chunk, "responseId"), readString(chunk, "modelVersion"), candidates.length > 0)
   state.report(usageOf(read(chunk, "usageMetadata")), apart)
-  for (const candidate of readList(chunk, "candidates")) {
+  for (const candidate of candidates) {
+    // What the client has answered for the user, after it has called a function.
+    if (readString(candidate, "content", "role") === "user") continue
     const index = readCount(candidate, "index") ?? 0
     state.finish(index, readString(candidate, "finishReason"))
     const message = state.message(index)

@@ -429,11 +429,13 @@ export const step = (state: StreamedResponse, chunk: unknown): void => {
 }
 
 const chatChunk = (state: StreamedResponse, chunk: unknown): void => {
-  state.identify(readString(chunk, "id"), readString(chunk, "model"))
+  const choices = readList(chunk, "choices")
+  // A chunk of usage alone is about what came before it, whatever its id.
+  state.identify(readString(chunk, "id"), readString(chunk, "model"), choices.length > 0)
   const openai = openAiOf(chunk)
   if (openai !== undefined) state.openai = { ...state.openai, ...openai }
   state.report(usageOf(read(chunk, "usage")))
-  for (const choice of readList(chunk, "choices")) {
+  for (const choice of choices) {
     const index = readCount(choice, "index") ?? 0
     state.finish(index, readString(choice, "finish_reason"))
     const message = state.message(index)

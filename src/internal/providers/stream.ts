@@ -2,7 +2,7 @@ import type { LlmResponse } from "../../GenAi.ts"
 import type { MessagePart } from "../../GenAiContent.ts"
 import { finishReasonsOf, outputMessageOf, reasoningPart, serverToolCallPart, textPart, toolCallPart } from "./parts.ts"
 import { defined, parseJson } from "./read.ts"
-import { type Apart, laterUsage, type ReportedUsage, tokensOf } from "./usage.ts"
+import { addUsage, type Apart, laterUsage, type ReportedUsage, tokensOf } from "./usage.ts"
 
 // OpenAI's limits. What a stream says of choices and calls beyond them is not kept, so that none makes the state grow.
 const MAX_CHOICES = 128
@@ -127,17 +127,36 @@ export class StreamedResponse {
   readonly content: boolean
   private id: string | undefined = undefined
   private model: string | undefined = undefined
-  private readonly reasons: Array<string | undefined> = []
+  private reasons: Array<string | undefined> = []
   private readonly messages: Array<StreamedMessage> = []
   private reported: ReportedUsage = {}
   private apart: Apart | undefined = undefined
   private takenOver = false
+  /** The counts of the responses before this one, where a stream is of several. */
+  private former: ReportedUsage = {}
 
   constructor(content: boolean) {
     this.content = content
   }
 
-  identify(id: string | undefined, model: string | undefined): void {
+  /**
+   * Names the response. Where the client runs tools and asks again in one
+   * stream, what `continues` it under another id is the next response. Some
+   * servers give every chunk its own id: only after an end whose usage is known
+   * is it that.
+   */
+  identify(id: string | undefined, model: string | undefined, continues = false): void {
+    const { inputTokens, outputTokens } = this.reported
+    if (
+      continues && id !== undefined && this.id !== undefined && id !== this.id &&
+      (inputTokens ?? outputTokens) !== undefined && this.reasons.some((reason) => reason !== undefined)
+    ) {
+      this.former = addUsage(this.former, this.reported)
+      this.reported = {}
+      this.reasons = []
+      this.id = id
+      this.model = model ?? this.model
+    }
     this.id ??= id
     this.model ??= model
   }
@@ -187,7 +206,7 @@ export class StreamedResponse {
       id: this.id,
       model: this.model,
       finishReasons: finishReasonsOf(this.reasons),
-      ...tokensOf(this.reported, this.apart),
+      ...tokensOf(addUsage(this.former, this.reported), this.apart),
       compacted: this.compacted,
       openai: this.openai,
       output
