@@ -462,6 +462,17 @@ describe("streams", () => {
         ["1", "model-1", ["stop"], 100, 3]
       ],
       [
+        "OpenAI: two choices with an id for each chunk",
+        openAiFold,
+        [
+          openAiChunk("1", "x", null, 1),
+          { ...openAiChunk("2", "x", null), choices: [{ index: 1, delta: { content: "y" } }] },
+          openAiChunk("3", "", "stop", 2),
+          { ...openAiChunk("4", "x", null, 3), choices: [{ index: 1, delta: {}, finish_reason: "length" }] }
+        ],
+        ["1", "model-1", ["stop", "length"], 100, 3]
+      ],
+      [
         "Google: three responses",
         googleFold,
         [

@@ -142,14 +142,14 @@ export class StreamedResponse {
   /**
    * Names the response. Where the client runs tools and asks again in one
    * stream, what `continues` it under another id is the next response. Some
-   * servers give every chunk its own id: only after an end whose usage is known
-   * is it that.
+   * servers give every chunk its own id: only after the end of all choices, with
+   * a usage that is known, is it that.
    */
   identify(id: string | undefined, model: string | undefined, continues = false): void {
     const { inputTokens, outputTokens } = this.reported
     if (
       continues && id !== undefined && this.id !== undefined && id !== this.id &&
-      (inputTokens ?? outputTokens) !== undefined && this.reasons.some((reason) => reason !== undefined)
+      (inputTokens ?? outputTokens) !== undefined && this.reasons.length > 0 && !this.reasons.includes(undefined)
     ) {
       this.former = addUsage(this.former, this.reported)
       this.reported = {}
