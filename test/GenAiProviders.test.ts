@@ -623,6 +623,25 @@ describe("streams", () => {
     })
   }
 
+  it("OpenAI chat: Mistral's content in parts, of which some are thoughts, is the same at once and streamed", () => {
+    const thinking = (text: string) => ({ type: "thinking", thinking: [{ type: "text", text }] })
+    const whole = [{ type: "thinking", thinking: [...thinking("Let me ").thinking, ...thinking("think").thinking] }]
+    const image = { type: "image_url", image_url: "https://a.example/b.png" }
+    const chunks = [[thinking("Let me ")], [thinking("think")], "It ", [{ type: "text", text: "is 4" }, image], ""]
+    const message = { content: [...whole, { type: "text", text: "It is 4" }, image] }
+    const [response, , streamed] = both(mappers.openai!, [
+      { choices: [{ message }] },
+      chunks.map((content) => ({ choices: [{ delta: { content } }] }))
+    ])
+    const parts = [
+      { type: "reasoning", content: "Let me think" },
+      text("It is 4"),
+      { type: "uri", modality: "image", uri: "https://a.example/b.png" }
+    ]
+    assert.deepStrictEqual(partsOf(response), parts)
+    assert.deepStrictEqual(partsOf(streamed), parts)
+  })
+
   it("two runs of a fold know nothing of each other", () => {
     const chunk = { id: "a", choices: [{ index: 0, delta: { content: "x" }, finish_reason: "stop" }] }
     const states = [openAiFold.initial({ content: true }), openAiFold.initial({ content: true })] as const

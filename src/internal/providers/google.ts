@@ -176,15 +176,6 @@ export const step = (state: StreamedResponse, chunk: unknown): void => {
     if (readString(candidate, "content", "role") === "user") continue
     const index = readCount(candidate, "index") ?? 0
     state.finish(index, readString(candidate, "finishReason"))
-    const message = state.message(index)
-    if (message === undefined) continue
-    for (const part of partsOf(read(candidate, "content"))) {
-      const kind = part.type === "text" ? "text" : part.type === "reasoning" ? "reasoning" : undefined
-      if (kind === undefined) {
-        message.put([part])
-      } else {
-        message.append(kind, read(part, "content"))
-      }
-    }
+    state.message(index)?.take(partsOf(read(candidate, "content")))
   }
 }

@@ -148,6 +148,11 @@ const contentPart = (part: unknown): MessagePart => {
       return textPart(readString(part, "text") ?? "")
     case "refusal":
       return textPart(readString(part, "refusal") ?? "")
+    case "thinking": {
+      // Mistral's, a list of texts.
+      const thinking = readList(part, "thinking").map((item) => readString(item, "text") ?? "")
+      return reasoningPart(readString(part, "thinking") ?? thinking.join(""))
+    }
     case "reasoning_text":
     case "summary_text":
       return reasoningPart(readString(part, "text") ?? "")
@@ -443,7 +448,7 @@ const chatChunk = (state: StreamedResponse, chunk: unknown): void => {
     const delta = read(choice, "delta")
     message.role ??= readString(delta, "role")
     message.append("reasoning", read(delta, "reasoning_content") ?? read(delta, "reasoning"))
-    message.append("text", read(delta, "content") ?? read(choice, "text"))
+    message.take(contentParts(read(delta, "content") ?? read(choice, "text")))
     message.append("text", read(delta, "audio", "transcript"))
     message.append("text", read(delta, "refusal"))
     for (const call of [...readList(delta, "tool_calls"), read(delta, "function_call")]) {

@@ -1,7 +1,7 @@
 import type { LlmResponse } from "../../GenAi.ts"
 import type { MessagePart } from "../../GenAiContent.ts"
 import { finishReasonsOf, outputMessageOf, reasoningPart, serverToolCallPart, textPart, toolCallPart } from "./parts.ts"
-import { defined, parseJson } from "./read.ts"
+import { defined, parseJson, read } from "./read.ts"
 import { addUsage, type Apart, laterUsage, type ReportedUsage, tokensOf } from "./usage.ts"
 
 // OpenAI's limits. What a stream says of choices and calls beyond them is not kept, so that none makes the state grow.
@@ -85,6 +85,18 @@ class StreamedMessage {
     const last = this.parts.at(-1)
     const part = last !== undefined && last.kind === kind && last.key === undefined ? last : this.begin(kind, undefined)
     part.text += text
+  }
+
+  /** Adds parts that are whole, or that continue what was said or thought before. */
+  take(parts: ReadonlyArray<MessagePart>): void {
+    for (const part of parts) {
+      const kind = part.type === "text" ? "text" : part.type === "reasoning" ? "reasoning" : undefined
+      if (kind === undefined) {
+        this.put([part])
+      } else {
+        this.append(kind, read(part, "content"))
+      }
+    }
   }
 
   /** Adds whole parts; under a key, they take the place of what was streamed of them. */
