@@ -181,6 +181,24 @@ describe("what only some providers tell", () => {
     })
   }
 
+  const total = { prompt_tokens: 5, completion_tokens: 9, total_tokens: 14 }
+  const ended = { index: 0, delta: {}, finish_reason: "stop" }
+  for (
+    const [name, chunk, cached] of [
+      ["Groq's", { choices: [ended], x_groq: { id: "r", usage: total } }, {}],
+      ["Moonshot's", { choices: [{ ...ended, usage: total }] }, {}],
+      ["Moonshot's, with a cache,", { choices: [ended], usage: { ...total, cached_tokens: 3 } }, {
+        cacheReadInputTokens: 3
+      }]
+    ] as const
+  ) {
+    it(`OpenAI chat: ${name} usage is read where it is put`, () => {
+      for (const response of both(mappers.openai!, [chunk, [{ choices: [], usage: null }, chunk]])) {
+        assert.deepStrictEqual(response.usage, { inputTokens: 5, outputTokens: 9, ...cached })
+      }
+    })
+  }
+
   const compaction = { type: "compaction", id: "cmp_1", encrypted_content: "x" }
   const said = { type: "message", content: [{ type: "output_text", text: "Hi" }] }
   const stop = { type: "message_delta", delta: { stop_reason: "end_turn" } }

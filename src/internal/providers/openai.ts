@@ -321,15 +321,18 @@ const inputItem = (item: unknown): ChatMessage => {
 // Responses
 // -----------------------------------------------------------------------------
 
-const usageOf = (usage: unknown): ReportedUsage => {
+const usageOf = (value: unknown): ReportedUsage => {
+  // Groq and Moonshot put the usage of a stream into places of their own.
+  const usage = read(value, "usage") ?? read(value, "x_groq", "usage") ?? read(value, "choices", 0, "usage")
   const input = readCount(usage, "prompt_tokens") ?? readCount(usage, "input_tokens")
   const inputDetails = read(usage, "prompt_tokens_details") ?? read(usage, "input_tokens_details")
   const outputDetails = read(usage, "completion_tokens_details") ?? read(usage, "output_tokens_details")
   return {
     inputTokens: input,
     outputTokens: readCount(usage, "completion_tokens") ?? readCount(usage, "output_tokens"),
-    // The second name is DeepSeek's.
-    cacheReadInputTokens: readCount(inputDetails, "cached_tokens") ?? readCount(usage, "prompt_cache_hit_tokens"),
+    // The second name is DeepSeek's, the third Moonshot's.
+    cacheReadInputTokens: readCount(inputDetails, "cached_tokens") ?? readCount(usage, "prompt_cache_hit_tokens") ??
+      readCount(usage, "cached_tokens"),
     cacheWriteInputTokens: readCount(inputDetails, "cache_write_tokens"),
     reasoningOutputTokens: readCount(outputDetails, "reasoning_tokens"),
     total: readCount(usage, "total_tokens"),
@@ -402,7 +405,7 @@ export const response = (value: unknown): LlmResponse =>
         ? [responseReason(value)]
         : readList(value, "choices").map((choice) => readString(choice, "finish_reason"))
     ),
-    ...tokensOf(usageOf(read(value, "usage"))),
+    ...tokensOf(usageOf(value)),
     compacted: readList(value, "output").some(isCompaction) || undefined,
     openai: openAiOf(value),
     output: hasOutput(value) ? () => outputOf(value) : undefined
@@ -439,7 +442,7 @@ const chatChunk = (state: StreamedResponse, chunk: unknown): void => {
   state.identify(readString(chunk, "id"), readString(chunk, "model"), choices.length > 0)
   const openai = openAiOf(chunk)
   if (openai !== undefined) state.openai = { ...state.openai, ...openai }
-  state.report(usageOf(read(chunk, "usage")))
+  state.report(usageOf(chunk))
   for (const choice of choices) {
     const index = readCount(choice, "index") ?? 0
     state.finish(index, readString(choice, "finish_reason"))
