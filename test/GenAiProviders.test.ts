@@ -596,6 +596,25 @@ describe("streams", () => {
       ]
     ] as const
   const bedrockTool = { toolUseId: "t1", name: "search", type: "server_tool_use" }
+  const bytes = Buffer.from([1, 2, 3])
+  const bedrockBlock = (
+    start: { readonly [type: string]: object },
+    rest: { readonly [type: string]: object },
+    ...deltas: ReadonlyArray<object>
+  ) =>
+    [
+      {
+        output: {
+          message: {
+            content: [Object.fromEntries(Object.entries(start).map(([type, it]) => [type, { ...it, ...rest[type] }]))]
+          }
+        }
+      },
+      [
+        { contentBlockStart: { contentBlockIndex: 1, start } },
+        ...deltas.map((delta) => ({ contentBlockDelta: { contentBlockIndex: 1, delta } }))
+      ]
+    ] as const
   const custom = (input: string) => ({ tool_calls: [{ index: 0, id: "t1", custom: { name: "run", input } }] })
   const search = {
     type: "server_tool_call",
@@ -625,6 +644,32 @@ describe("streams", () => {
           { contentBlockDelta: { contentBlockIndex: 0, delta: { toolUse: { input: `{"query":"tea"}` } } } }
         ]],
         search
+      ],
+      [
+        "Bedrock: a result of the server's",
+        mappers.bedrock!,
+        bedrockBlock(
+          { toolResult: { toolUseId: "t1", type: "search_result", status: "success" } },
+          { toolResult: { content: [{ text: "green tea" }, { json: { a: 1 } }] } },
+          { toolResult: [{ text: "green " }] },
+          { toolResult: [{ text: "tea" }, { json: { a: 1 } }] }
+        ),
+        {
+          type: "server_tool_call_response",
+          id: "t1",
+          server_tool_call_response: { type: "search_result", content: [{ text: "green tea" }, { json: { a: 1 } }] }
+        }
+      ],
+      [
+        "Bedrock: an image",
+        mappers.bedrock!,
+        bedrockBlock(
+          { image: { format: "png" } },
+          { image: { source: { bytes } } },
+          { image: { source: { bytes: bytes.subarray(0, 2) } } },
+          { image: { source: { bytes: bytes.subarray(2) } } }
+        ),
+        { type: "blob", modality: "image", mime_type: "image/png", content: bytes }
       ],
       [
         "OpenAI chat: a custom tool, whose input is a text",
@@ -1086,6 +1131,7 @@ describe("requests", () => {
       ],
       inferenceConfig: { maxTokens: 50, temperature: 0, topP: 0.9, stopSequences: ["END"] },
       additionalModelRequestFields: { top_k: 40 },
+      outputConfig: { textFormat: { type: "json_schema", structure: {} }, effort: "high" },
       guardrailConfig: { guardrailIdentifier: "gr-1", guardrailVersion: "1" },
       toolConfig: { tools: [{ toolSpec: { name: "lookup", inputSchema: { json: {} } } }, { cachePoint: {} }] }
     }
@@ -1098,7 +1144,9 @@ describe("requests", () => {
         maxTokens: 50,
         topP: 0.9,
         topK: 40,
-        stopSequences: ["END"]
+        stopSequences: ["END"],
+        outputType: "json",
+        reasoningLevel: "high"
       },
       hasTools: true,
       systemInstructions: [text("Be brief.")],

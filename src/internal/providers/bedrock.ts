@@ -7,6 +7,7 @@ import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
 import {
   blobPart,
+  fields,
   finishReasonsOf,
   genericPart,
   messageOf,
@@ -42,7 +43,9 @@ export const call = (params: unknown): LlmCallOptions => {
       maxTokens: readCount(config, "maxTokens"),
       topP: readNumber(config, "topP"),
       topK: readCount(more, "top_k") ?? readCount(more, "inferenceConfig", "topK"),
-      stopSequences: readStrings(config, "stopSequences")
+      stopSequences: readStrings(config, "stopSequences"),
+      outputType: readString(input, "outputConfig", "textFormat", "type") === "json_schema" ? "json" : undefined,
+      reasoningLevel: readString(input, "outputConfig", "effort")
     },
     hasTools: tools.length > 0,
     systemInstructions: system.length === 0 ? undefined : () => blocks(system),
@@ -185,4 +188,38 @@ export const step = (state: StreamedResponse, event: unknown): void => {
   if (text !== undefined) message.part("text", key).text += text
   if (reasoning !== undefined) message.part("reasoning", key).text += reasoning
   if (input !== undefined) message.part("tool_call", key).text += input
+  for (const type of ["toolResult", "image"]) {
+    const begun = read(start, "start", type)
+    const more = read(delta, type)
+    if (begun === undefined && more === undefined) continue
+    // It is kept in the form that it would have at once.
+    const part = message.part("done", begun === undefined ? key : readCount(start, "contentBlockIndex") ?? 0)
+    const next = type === "image"
+      ? { ...fields(more), source: continued(read(part.input, "source"), read(more, "source")) }
+      : { content: joined(readList(part.input, "content"), readList(more)) }
+    part.input = { ...fields(part.input), ...fields(begun), ...next }
+    part.done = block({ [type]: part.input })
+  }
+}
+
+/** The blocks of a tool's result, where a text that follows a text continues it. */
+const joined = (before: ReadonlyArray<unknown>, after: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+  const blocks = [...before]
+  for (const item of after) {
+    const text = readString(item, "text")
+    const last = readString(blocks.at(-1), "text")
+    if (text !== undefined && last !== undefined) blocks.pop()
+    blocks.push(text === undefined ? item : { text: `${last ?? ""}${text}` })
+  }
+  return blocks
+}
+
+/** The source of an image, of which every event has the next bytes. */
+const continued = (before: unknown, after: unknown): unknown => {
+  const bytes = [read(before, "bytes"), read(after, "bytes")]
+  try {
+    return bytes.every((part) => part instanceof Uint8Array) ? { bytes: Buffer.concat(bytes) } : after ?? before
+  } catch {
+    return before
+  }
 }

@@ -45,7 +45,8 @@ export const genericPart = (type: string, value: unknown): MessagePart => ({
   type: KNOWN_TYPES.has(type) ? "unknown" : type
 })
 
-const fields = (value: unknown): object => {
+/** What an object holds itself; nothing of anything else. */
+export const fields = (value: unknown): object => {
   try {
     return isRecord(value) ? { ...value } : {}
   } catch {
