@@ -979,6 +979,22 @@ describe("requests", () => {
     })
   })
 
+  const format = { type: "json_schema", schema: {} }
+  for (
+    const [name, params, outputType] of [
+      ["by its name", { output_config: { format } }, "json"],
+      ["by its former name", { output_format: format }, "json"],
+      ["that is not given", { output_config: {}, output_format: null }, undefined]
+    ] as const
+  ) {
+    it(`Anthropic messages: a format of the output ${name}`, () => {
+      assert.strictEqual(
+        anthropicCall({ model: "m", max_tokens: 1, messages: [], ...params }).request.outputType,
+        outputType
+      )
+    })
+  }
+
   it("Ollama chat", () => {
     const params: ChatRequest = {
       model: "llama3.2",

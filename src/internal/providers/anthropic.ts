@@ -39,7 +39,10 @@ export const call = (params: unknown): LlmCallOptions => {
       topP: readNumber(params, "top_p"),
       topK: readCount(params, "top_k"),
       stopSequences: readStrings(params, "stop_sequences"),
-      outputType: read(params, "output_config", "format") == null ? undefined : "json",
+      // The second name is what the first had before.
+      outputType: (read(params, "output_config", "format") ?? read(params, "output_format")) == null
+        ? undefined
+        : "json",
       reasoningLevel: readString(params, "output_config", "effort"),
       stream: read(params, "stream") === true
     },
