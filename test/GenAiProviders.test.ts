@@ -686,6 +686,68 @@ describe("streams", () => {
     })
   }
 
+  const called = (...parts: ReadonlyArray<object>) => ({
+    candidates: [{ content: { role: "model", parts: parts.map((functionCall) => ({ functionCall })) } }]
+  })
+  const partial = (...partialArgs: ReadonlyArray<object>) => called({ partialArgs, willContinue: true })
+  for (
+    const [name, chunks, expected] of [
+      ["a text", [
+        partial({ jsonPath: "$.city", stringValue: "New ", willContinue: true }),
+        partial({ jsonPath: "$.city", stringValue: "Delhi" })
+      ], { city: "New Delhi" }],
+      ["values of other kinds", [
+        partial({ jsonPath: "$.a", numberValue: 0 }, { jsonPath: "$.b", boolValue: false }),
+        partial({ jsonPath: "$.c", nullValue: "NULL_VALUE" })
+      ], { a: 0, b: false, c: null }],
+      ["nested values", [
+        partial({ jsonPath: "$.a.b[0].c", stringValue: "x" }, { jsonPath: "$.a.b[1].c", stringValue: "y" }),
+        partial({ jsonPath: "$['d.e'][\"f\"]", stringValue: "z" })
+      ], { a: { b: [{ c: "x" }, { c: "y" }] }, "d.e": { f: "z" } }],
+      ["nothing", [], {}],
+      ["an index out of reach", [partial({ jsonPath: "$.a[4294967294]", numberValue: 1 })], { a: [1] }],
+      [
+        "the name of a prototype",
+        [partial({ jsonPath: "$.__proto__.a", numberValue: 1 })],
+        JSON.parse(
+          `{"__proto__":{"a":1}}`
+        )
+      ]
+    ] as ReadonlyArray<readonly [string, ReadonlyArray<object>, object]>
+  ) {
+    it(`Google: a call whose arguments are streamed is one call, with ${name}`, () => {
+      const begin = called({ id: "f1", name: "weather", willContinue: true })
+      const streamed = [begin, ...chunks, called({}), called({ id: "f2", name: "now", args: {} })]
+      const call = { type: "tool_call", id: "f1", name: "weather", arguments: expected }
+      const next = { type: "tool_call", id: "f2", name: "now", arguments: {} }
+      assert.deepStrictEqual(partsOf(fold(googleFold, streamed, true)), [call, next])
+      const again = [begin, ...chunks, ...streamed]
+      assert.deepStrictEqual(partsOf(fold(googleFold, again, true)), [call, call, next])
+    })
+  }
+
+  it("Google: tools of the server's, at once and streamed", () => {
+    const toolCall = { id: "t1", toolType: "GOOGLE_SEARCH_WEB", args: { queries: ["tea"] } }
+    const toolResponse = { id: "t1", toolType: "GOOGLE_SEARCH_WEB", response: { found: 1 } }
+    const value = { candidates: [{ content: { role: "model", parts: [{ toolCall }, { toolResponse }] } }] }
+    const [whole, , streamed] = both(mappers.google!, [value, [value]])
+    for (const response of [whole, streamed]) {
+      assert.deepStrictEqual(partsOf(response), [
+        {
+          type: "server_tool_call",
+          id: "t1",
+          name: "GOOGLE_SEARCH_WEB",
+          server_tool_call: { ...toolCall, type: "GOOGLE_SEARCH_WEB" }
+        },
+        {
+          type: "server_tool_call_response",
+          id: "t1",
+          server_tool_call_response: { ...toolResponse, type: "GOOGLE_SEARCH_WEB" }
+        }
+      ])
+    }
+  })
+
   it("OpenAI chat: Mistral's content in parts, of which some are thoughts, is the same at once and streamed", () => {
     const thinking = (text: string) => ({ type: "thinking", thinking: [{ type: "text", text }] })
     const whole = [{ type: "thinking", thinking: [...thinking("Let me ").thinking, ...thinking("think").thinking] }]

@@ -7,6 +7,7 @@ import type { LlmCallOptions, LlmResponse } from "../../GenAi.ts"
 import type { ChatMessage, MessagePart, ToolDefinition } from "../../GenAiContent.ts"
 import {
   blobPart,
+  fields,
   finishReasonsOf,
   genericPart,
   messageOf,
@@ -114,6 +115,15 @@ const part = (value: unknown): MessagePart => {
   }
   const answered = read(value, "functionResponse")
   if (answered !== undefined) return toolResponsePart(readString(answered, "id"), read(answered, "response"))
+  const tool = read(value, "toolCall")
+  if (tool !== undefined) {
+    const type = readString(tool, "toolType") ?? "unknown"
+    return serverToolCallPart(readString(tool, "id"), type, type, tool)
+  }
+  const told = read(value, "toolResponse")
+  if (told !== undefined) {
+    return serverToolResponsePart(readString(told, "id"), readString(told, "toolType") ?? "unknown", told)
+  }
   const code = read(value, "executableCode")
   if (code !== undefined) return serverToolCallPart(readString(code, "id"), "code_execution", "code_execution", code)
   const result = read(value, "codeExecutionResult")
@@ -176,6 +186,38 @@ export const step = (state: StreamedResponse, chunk: unknown): void => {
     if (readString(candidate, "content", "role") === "user") continue
     const index = readCount(candidate, "index") ?? 0
     state.finish(index, readString(candidate, "finishReason"))
-    state.message(index)?.take(partsOf(read(candidate, "content")))
+    const message = state.message(index)
+    if (message === undefined) continue
+    for (const item of readList(candidate, "content", "parts")) {
+      const called = read(item, "functionCall")
+      const name = readString(called, "name")
+      if (called === undefined || (name !== undefined && read(called, "willContinue") !== true)) {
+        message.take([part(item)])
+        continue
+      }
+      const call = message.nextCall(readString(called, "id"), name)
+      call.input = read(called, "args") ?? call.input
+      for (const arg of readList(called, "partialArgs")) {
+        const value = read(arg, "stringValue") ?? read(arg, "numberValue") ?? read(arg, "boolValue") ?? null
+        call.input = withArgument(call.input, keysOf(readString(arg, "jsonPath") ?? ""), value)
+      }
+    }
   }
+}
+
+/** The keys of a path such as `$.a.b[0]`, as far as any arguments are nested. */
+const keysOf = (path: string): ReadonlyArray<string | number> =>
+  Array.from(
+    path.slice(0, 1_000).matchAll(/\.([^.[]+)|\[(\d+)\]|\['([^']*)'\]|\["([^"]*)"\]/g),
+    (match) => match[2] === undefined ? match[1] ?? match[3] ?? match[4] ?? "" : Number(match[2])
+  ).slice(0, 100)
+
+/** Arguments with one more at a path, or with more of a text. Lists have no holes, which would cost memory. */
+const withArgument = (args: unknown, [key, ...rest]: ReadonlyArray<string | number>, value: unknown): unknown => {
+  if (key === undefined) return typeof args === "string" && typeof value === "string" ? args + value : value
+  if (typeof key === "string") return { ...fields(args), [key]: withArgument(read(args, key), rest, value) }
+  const list = [...readList(args)]
+  const index = Math.min(key, list.length)
+  list[index] = withArgument(list[index], rest, value)
+  return list
 }

@@ -79,6 +79,13 @@ class StreamedMessage {
     return this.part("tool_call", key, id, name)
   }
 
+  /** The call that is streamed in events one after another: one without a name continues what is the last part. */
+  nextCall(id: string | undefined, name: string | undefined): StreamedPart {
+    const last = this.parts.at(-1)
+    if (name === undefined && last?.kind === "tool_call") return last
+    return Object.assign(this.begin("tool_call", undefined), { id, name, input: {} })
+  }
+
   /** Text without a key continues the last part if that is of its kind. */
   append(kind: "text" | "reasoning", text: unknown): void {
     if (typeof text !== "string" || text === "") return
