@@ -726,6 +726,13 @@ describe("streams", () => {
     })
   }
 
+  it("Google: a call whose arguments come in parts and in one chunk has them", () => {
+    const chunk = called({ name: "weather", partialArgs: [{ jsonPath: "$.city", stringValue: "Delhi" }] })
+    assert.deepStrictEqual(partsOf(fold(googleFold, [chunk], true)), [
+      { type: "tool_call", name: "weather", arguments: { city: "Delhi" } }
+    ])
+  })
+
   it("Google: tools of the server's, at once and streamed", () => {
     const toolCall = { id: "t1", toolType: "GOOGLE_SEARCH_WEB", args: { queries: ["tea"] } }
     const toolResponse = { id: "t1", toolType: "GOOGLE_SEARCH_WEB", response: { found: 1 } }

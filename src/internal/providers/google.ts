@@ -191,7 +191,9 @@ export const step = (state: StreamedResponse, chunk: unknown): void => {
     for (const item of readList(candidate, "content", "parts")) {
       const called = read(item, "functionCall")
       const name = readString(called, "name")
-      if (called === undefined || (name !== undefined && read(called, "willContinue") !== true)) {
+      const isWhole = name !== undefined && read(called, "willContinue") !== true &&
+        readList(called, "partialArgs").length === 0
+      if (called === undefined || isWhole) {
         message.take([part(item)])
         continue
       }
