@@ -68,10 +68,14 @@ export const judge = (error: unknown): Verdict => {
   return !isAnswer(error) && NETWORK_FAILURE.test(describe(error)) ? retry() : reject
 }
 
+/** grpc-js ends with it also where nothing follows. */
+const EMPTY_NOTE = /\bResolution note:\s*$/
+
 /** The error in one line, for a log. @internal */
 export const describe = (error: unknown): string => {
   const code = codeOf(error)
-  const message = oneLine(Predicate.hasProperty(error, "message") ? error.message : error)
+  const text = Predicate.hasProperty(error, "message") ? error.message : error
+  const message = oneLine(Predicate.isString(text) ? text.replace(EMPTY_NOTE, "") : text)
   if (Predicate.isString(code) && !message.includes(code)) return oneLine(`${code} ${message}`)
   return message === "" ? "no reason was given" : message
 }
