@@ -59,7 +59,8 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
 }
 
 /**
- * The collector has not answered the trial export that `verify` asks for.
+ * The collector has not taken the trial export that `verify` asks for: it
+ * cannot be reached, or has refused it.
  *
  * **Example** (Going on without a collector)
  *
@@ -81,10 +82,16 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
  */
 export class CollectorUnreachable extends Schema.TaggedError<CollectorUnreachable>()("CollectorUnreachable", {
   endpoint: Schema.String,
-  /** What went wrong, in one line. */
-  problem: Schema.String
+  /** What went wrong, in one line, with what helps where that is known. */
+  problem: Schema.String,
+  /** Whether the collector has answered. */
+  refused: Schema.optional(Schema.Boolean)
 }) {
   override get message(): string {
+    if (this.refused === true) {
+      return `The collector at ${this.endpoint} refused the trial export: ${this.problem}. ` +
+        "Without `verify` the layer is built all the same."
+    }
     return `The collector at ${this.endpoint} cannot be reached: ${this.problem}. ` +
       "Check that it is running and takes OTLP there, or leave out `verify`."
   }
@@ -417,7 +424,8 @@ const build = Effect.fnUntraced(function*(
   if (options.verify === true) {
     yield* Effect.mapError(
       live.verify,
-      ({ endpoint, problem }) => new TracingConfigError({ reason: new CollectorUnreachable({ endpoint, problem }) })
+      ({ endpoint, problem, refused }) =>
+        new TracingConfigError({ reason: new CollectorUnreachable({ endpoint, problem, refused }) })
     )
   }
   const { tracing } = live

@@ -836,13 +836,44 @@ describe("verify", () => {
       )
     }))
 
-  it.live("fails when the collector refuses", () =>
-    Effect.gen(function*() {
-      const receiver = yield* OtlpReceiver.make()
-      yield* receiver.respondWith(() => OtlpReceiver.failure("UNAUTHENTICATED", { message: "who are you" }))
-      const error = yield* Effect.flip(run(span, {}, { endpoint: receiver.url, verify: true }))
-      assert.include(error.message, "16 UNAUTHENTICATED: who are you")
-    }))
+  const credentials = ". Check the credentials in OTEL_EXPORTER_OTLP_HEADERS"
+  const receiver = ". Check that the endpoint is an OTLP receiver of traces, and for this protocol"
+
+  for (
+    const [code, problem] of [
+      ["UNAUTHENTICATED", `16 UNAUTHENTICATED: who are you${credentials}`],
+      ["UNIMPLEMENTED", `12 UNIMPLEMENTED: who are you${receiver}`],
+      ["INVALID_ARGUMENT", "3 INVALID_ARGUMENT: who are you"]
+    ] as const
+  ) {
+    it.live(`fails when the collector refuses over gRPC, with what its export says: ${code}`, () =>
+      Effect.gen(function*() {
+        const receiver = yield* OtlpReceiver.make()
+        yield* receiver.respondWith(() => OtlpReceiver.failure(code, { message: "who are you" }))
+        const { message } = yield* Effect.flip(run(span, {}, { endpoint: receiver.url, verify: true }))
+        const refused = `The collector at ${receiver.url} refused the trial export: ${problem}. `
+        assert.strictEqual(message, `${refused}Without \`verify\` the layer is built all the same.`)
+        const [log] = yield* run(span, {}, { endpoint: receiver.url })
+        assert.include(log, `${problem}.`)
+      }))
+  }
+
+  for (
+    const [status, problem] of [
+      [401, `HTTP status 401 Unauthorized${credentials}`],
+      [404, `HTTP status 404 Not Found${receiver}`],
+      [503, "HTTP status 503 Service Unavailable"]
+    ] as const
+  ) {
+    it.live(`fails when the collector refuses over HTTP: ${status}`, () =>
+      Effect.gen(function*() {
+        const receiver = yield* OtlpHttpReceiver.make({ reply: () => ({ status }) })
+        const { message } = yield* Effect.flip(
+          run(span, { OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" }, { endpoint: receiver.url, verify: true })
+        )
+        assert.include(message, `/v1/traces refused the trial export: ${problem}. `)
+      }))
+  }
 })
 
 describe("secrets", () => {

@@ -80,18 +80,20 @@ export const describe = (error: unknown): string => {
   return message === "" ? "no reason was given" : message
 }
 
-/** What the user can do about a rejection, as the end of a sentence. @internal */
-export const remedy = (error: unknown): string => {
+/** The error and what the user can do about it, as the end of a log line. @internal */
+export const explain = (error: unknown): string => describe(error) + remedy(error)
+
+const remedy = (error: unknown): string => {
   switch (codeOf(error)) {
     case 7:
     case 16:
     case 401:
     case 403:
-      return " Check the credentials in OTEL_EXPORTER_OTLP_HEADERS."
+      return ". Check the credentials in OTEL_EXPORTER_OTLP_HEADERS"
     case 12:
     case 404:
     case 405:
-      return " Check that the endpoint is an OTLP receiver of traces, and for this protocol."
+      return ". Check that the endpoint is an OTLP receiver of traces, and for this protocol"
     default:
       return ""
   }
@@ -103,6 +105,12 @@ export const oneLine = (text: unknown): string =>
 
 /** Whether the failure is an answer, by its status, and not one of the exporter's own. @internal */
 export const isAnswer = (error: unknown): boolean => Predicate.isNumber(codeOf(error))
+
+/** Whether it is the collector's answer: our exporters have a status for what they were not answered, too. @internal */
+export const isRefusal = (error: unknown): boolean => isAnswer(error) && !UNANSWERED.has(codeOf(error))
+
+/** CANCELLED, DEADLINE_EXCEEDED and UNAVAILABLE. */
+const UNANSWERED = new Set<unknown>([1, 4, 14])
 
 const codeOf = (error: unknown): unknown => Predicate.hasProperty(error, "code") ? error.code : undefined
 

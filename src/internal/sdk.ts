@@ -37,7 +37,7 @@ import type { Propagators } from "../Carrier.ts"
 import type { ExportStats, Tracing } from "../Tracing.ts"
 import { onBeforeExit } from "./beforeExit.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
-import { describe } from "./exportFailure.ts"
+import { describe, explain, isRefusal } from "./exportFailure.ts"
 import { makeLiveTracers, reportThrown } from "./liveTracer.ts"
 import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
@@ -314,10 +314,11 @@ const within = (timeout: number, promise: () => Promise<unknown>): Effect.Effect
     return Effect.sync(() => clearTimeout(timer))
   })
 
-/** The collector has not answered a trial export. */
+/** The collector has not taken a trial export. */
 export class Unreachable extends Data.TaggedError("Unreachable")<{
   readonly endpoint: string
   readonly problem: string
+  readonly refused: boolean
 }> {}
 
 /** @internal */
@@ -334,7 +335,8 @@ const verify = ({ endpoint, exporter }: Target, settings: SdkSettings): Effect.E
         result.code === ExportResultCode.SUCCESS ? Effect.void : Effect.fail(
           new Unreachable({
             endpoint: withoutUser(endpoint),
-            problem: hideHeaders(settings)(describe(result.error))
+            problem: hideHeaders(settings)(explain(result.error)),
+            refused: isRefusal(result.error)
           })
         )
       ))

@@ -14,7 +14,7 @@ import { type ExportResult, ExportResultCode, suppressTracing } from "@opentelem
 import type { ReadableSpan, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import * as Predicate from "effect/Predicate"
 import type { ExportStats } from "../Tracing.ts"
-import { describe, isAnswer, judge, oneLine, remedy } from "./exportFailure.ts"
+import { describe, explain, isAnswer, judge, oneLine } from "./exportFailure.ts"
 
 /** @internal */
 export interface SpanQueueOptions {
@@ -394,7 +394,7 @@ export class SpanQueue implements SpanProcessor {
       this.lose(
         reason,
         count,
-        () => `${failure} a batch of ${count} spans, which are lost: ${describe(error)}.${remedy(error)}`
+        () => `${failure} a batch of ${count} spans, which are lost: ${explain(error)}.`
       )
     } else if (count === 1) {
       this.release(batch)
