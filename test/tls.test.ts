@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Layer, Logger } from "effect"
+import { ConfigProvider, Effect, Layer, Logger, type Scope } from "effect"
 import { makeTracingLive, type TracingOptions } from "loom-tracing"
 import { X509Certificate } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -193,6 +193,43 @@ describe("a connection that cannot be secured", () => {
       const logs = yield* trace({ endpoint: receiver.url, shutdownTimeout: "500 millis" }, env)
       assert.match(logs.at(-1)!, /certificate/)
     }))
+})
+
+describe("a collector that speaks something else", () => {
+  const noTls = "The peer does not speak TLS: write http:// in the endpoint"
+  const grpc =
+    "The peer seems to speak gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use the collector's port for HTTP"
+  const http =
+    "The peer seems to speak HTTP/1: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use the collector's port"
+
+  const plainGrpc = OtlpReceiver.make()
+  const plainHttp = OtlpHttpReceiver.make()
+  const cases: ReadonlyArray<
+    readonly [string, protocol: string, make: Effect.Effect<{ readonly url: string }, never, Scope.Scope>, string]
+  > = [
+    ["gRPC with TLS to gRPC without", "grpc", plainGrpc, noTls],
+    ["HTTPS to gRPC without TLS", "http/protobuf", plainGrpc, noTls],
+    ["gRPC with TLS to HTTP", "grpc", plainHttp, noTls],
+    ["HTTPS to HTTP", "http/protobuf", plainHttp, noTls],
+    ["HTTP to gRPC", "http/protobuf", plainGrpc, grpc],
+    ["gRPC to HTTP", "grpc", plainHttp, http],
+    ["gRPC with TLS to HTTPS", "grpc", OtlpHttpReceiver.make({ tls: server }), http]
+  ]
+  for (const [name, protocol, make, remedy] of cases) {
+    it.live(`is told, with what helps and without the libraries' sources: ${name}`, () =>
+      Effect.gen(function*() {
+        const files = yield* makeFiles
+        const { url } = yield* make
+        const endpoint = remedy === noTls ? url.replace("http:", "https:") : url
+        const env = { OTEL_EXPORTER_OTLP_PROTOCOL: protocol, OTEL_EXPORTER_OTLP_CERTIFICATE: files.ca }
+        const error = yield* Effect.flip(trace({ endpoint, verify: true }, env))
+        const logs = yield* trace({ endpoint, shutdownTimeout: "500 millis" }, env)
+        for (const text of [error.message, logs.at(-1)!]) {
+          assert.include(text, `. ${remedy}`)
+          assert.notMatch(text, /SSL routines|\.c:|Resolution note/)
+        }
+      }))
+  }
 })
 
 describe("OTLP over HTTP", () => {

@@ -71,11 +71,17 @@ export const judge = (error: unknown): Verdict => {
 /** grpc-js ends with it also where nothing follows. */
 const EMPTY_NOTE = /\bResolution note:\s*$/
 
+/** Where Node's own sources noticed it says nothing to the user: `4047:error:0A00010B:SSL routines:f:reason:f.c:77:`. */
+const OPENSSL_ERROR =
+  /(?:\b[0-9A-F]+:)?\berror:[0-9A-F]+:SSL routines:\w*:([^:]+):[^:]+:\d+:?(?:SSL alert number \d+)?/g
+
 /** The error in one line, for a log. @internal */
 export const describe = (error: unknown): string => {
   const code = codeOf(error)
   const text = Predicate.hasProperty(error, "message") ? error.message : error
-  const message = oneLine(Predicate.isString(text) ? text.replace(EMPTY_NOTE, "") : text)
+  const message = oneLine(
+    Predicate.isString(text) ? text.replace(OPENSSL_ERROR, "TLS: $1").replace(EMPTY_NOTE, "") : text
+  )
   if (Predicate.isString(code) && !message.includes(code)) return oneLine(`${code} ${message}`)
   return message === "" ? "no reason was given" : message
 }
@@ -94,10 +100,26 @@ const remedy = (error: unknown): string => {
     case 404:
     case 405:
       return ". Check that the endpoint is an OTLP receiver of traces, and for this protocol"
-    default:
-      return ""
   }
+  if (isRefusal(error)) return ""
+  const description = describe(error)
+  return WRONG_PEERS.find(([pattern]) => pattern.test(description))?.[1] ?? ""
 }
+
+/** What a peer that speaks something else makes of the libraries below. One that wants TLS just closes the connection. */
+const WRONG_PEERS: ReadonlyArray<readonly [pattern: RegExp, remedy: string]> = [
+  [/TLS: wrong version number/, ". The peer does not speak TLS: write http:// in the endpoint"],
+  [
+    /HPE_INVALID_CONSTANT|Parse Error: Expected HTTP\//,
+    ". The peer seems to speak gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use the collector's port for HTTP, " +
+    "4318 as a rule"
+  ],
+  [
+    /Last error: (?:Protocol error|Error: TLS: .*no application protocol)/,
+    ". The peer seems to speak HTTP/1: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use the collector's port for " +
+    "gRPC, 4317 as a rule"
+  ]
+]
 
 /** A text from elsewhere as the end of a log line: no line breaks, no full stop, no novel. @internal */
 export const oneLine = (text: unknown): string =>

@@ -440,7 +440,7 @@ export class SpanQueue implements SpanProcessor {
       batch.retryAt = now + backoff(batch.attempts)
       return
     }
-    this.lastFailure = describe(error)
+    this.lastFailure = explain(error)
     // Failures that overlap are one.
     if (this.failures === 0 || now >= this.retryAt) this.failures++
     const delay = serverDelay === undefined ? backoff(this.failures) : Math.min(serverDelay, MAX_SERVER_DELAY)
