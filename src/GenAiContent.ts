@@ -569,9 +569,11 @@ export class ContentBudget {
   /** Prints content that is written to so many places. */
   print({ kind, value }: Content, copies: number): string | undefined {
     const maxBytes = Math.floor(this.remaining / copies)
-    const plain = toPlain(value)
-    const tree = objects[kind]?.(plain) ?? plain
-    const printed = Predicate.isString(tree) ? printText(tree, maxBytes) : printJson(tree, maxBytes, cuts[kind])
+    const plain = toPlain(value, maxBytes, cuts[kind]?.keep)
+    const tree = objects[kind]?.(plain.tree) ?? plain.tree
+    const printed = Predicate.isString(tree)
+      ? printText(tree, maxBytes)
+      : printJson({ ...plain, tree }, maxBytes, cuts[kind])
     if (printed !== undefined) this.remaining -= Buffer.byteLength(printed) * copies
     return printed
   }

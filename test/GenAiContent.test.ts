@@ -20,7 +20,7 @@ import {
   withToolSpan
 } from "loom-tracing"
 import { readFileSync } from "node:fs"
-import { printJson, printText, toPlain } from "../src/internal/contentJson.ts"
+import { type ElementCut, printJson, printText, toPlain } from "../src/internal/contentJson.ts"
 import * as Recorder from "./support/Recorder.ts"
 
 const minimal = { provider: "openai", request: { model: "gpt-4o" } } as const
@@ -671,10 +671,14 @@ describe("binary content", () => {
     ] as ReadonlyArray<readonly [string, unknown, unknown]>
   ) {
     it(`${name} is told by type and size`, () => {
-      assert.deepStrictEqual(toPlain(value), expected)
+      assert.deepStrictEqual(toPlain(value).tree, expected)
     })
   }
 })
+
+/** Prints as much of a value as fits, copied no further than it takes. */
+const print = (value: unknown, maxBytes: number, cut?: ElementCut) =>
+  printJson(toPlain(value, maxBytes, cut?.keep), maxBytes, cut)
 
 describe("values that JSON has no word for", () => {
   const cycle: Record<string, unknown> = { a: 1 }
@@ -703,7 +707,7 @@ describe("values that JSON has no word for", () => {
     ] as ReadonlyArray<readonly [string, unknown, string]>
   ) {
     it(`${name} is written as ${expected}`, () => {
-      assert.strictEqual(printJson(toPlain(value), 1000), expected)
+      assert.strictEqual(print(value, 1000), expected)
     })
   }
 
@@ -726,7 +730,7 @@ describe("content that does not fit", () => {
   const keepLast = { keep: "last", marker: (count: number) => ({ role: "cut", count }) } as const
 
   it("loses the ends of its longest strings first", () => {
-    const json = printJson({ short: "s".repeat(60), long: "l".repeat(5000), middle: "m".repeat(200) }, 600)
+    const json = print({ short: "s".repeat(60), long: "l".repeat(5000), middle: "m".repeat(200) }, 600)
     const { long, middle, short } = JSON.parse(String(json))
     assert.strictEqual(short, "s".repeat(60))
     assert.strictEqual(middle, "m".repeat(200))
@@ -735,14 +739,14 @@ describe("content that does not fit", () => {
   })
 
   it("shares what there is fairly among long strings", () => {
-    const json = String(printJson({ a: "a".repeat(5000), b: "b".repeat(9000) }, 400))
+    const json = String(print({ a: "a".repeat(5000), b: "b".repeat(9000) }, 400))
     const { a, b } = JSON.parse(json)
     assert.strictEqual(a.length, b.length)
     assert.isAtLeast(Buffer.byteLength(json), 398)
   })
 
   it("then loses its oldest messages, and says how many", () => {
-    const json = String(printJson(messages(100, "x".repeat(100)), 1000, keepLast))
+    const json = String(print(messages(100, "x".repeat(100)), 1000, keepLast))
     const [marker, ...rest] = JSON.parse(json)
     assert.strictEqual(marker.count, 100 - rest.length)
     assert.isAbove(rest.length, 3)
@@ -752,16 +756,17 @@ describe("content that does not fit", () => {
 
   it("keeps names, types and ids whole", () => {
     const part = { type: "tool_call", id: "call_0123456789", name: "lookup", arguments: { q: "q".repeat(9000) } }
-    const [message] = JSON.parse(String(printJson([{ role: "assistant", parts: [part] }], 300, keepLast)))
+    const [message] = JSON.parse(String(print([{ role: "assistant", parts: [part] }], 300, keepLast)))
     assert.deepStrictEqual({ ...message.parts[0], arguments: 0 }, { ...part, arguments: 0 })
   })
 
   it("becomes a mark when nothing of it fits, and nothing when not even that does", () => {
     const object = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`key${index}`, index]))
-    assert.strictEqual(printJson(object, 100), `{"cut":"<6281 bytes>"}`)
-    assert.strictEqual(printJson(object, 10), undefined)
-    assert.strictEqual(printJson(messages(5, "x"), 60, keepLast), `[{"role":"cut","count":5}]`)
-    assert.strictEqual(printJson(messages(5, "x"), 5, keepLast), undefined)
+    assert.strictEqual(print(object, 100), `{"cut":"<more than 100 bytes>"}`)
+    assert.strictEqual(print(object, 1000), `{"cut":"<6281 bytes>"}`)
+    assert.strictEqual(print(object, 10), undefined)
+    assert.strictEqual(print(messages(5, "x"), 60, keepLast), `[{"role":"cut","count":5}]`)
+    assert.strictEqual(print(messages(5, "x"), 5, keepLast), undefined)
   })
 
   it("is valid JSON within the bytes, for any content and any number of them", () => {
@@ -769,7 +774,7 @@ describe("content that does not fit", () => {
       const { arguments: args, input } = makeConversation(seed)
       for (const maxBytes of [0, 1, 10, 63, 64, 65, 100, 137, 256, 500, 1000, 2000]) {
         for (const value of [input, args]) {
-          const json = printJson(toPlain(value), maxBytes, keepLast)
+          const json = print(value, maxBytes, keepLast)
           if (json === undefined) continue
           assert.isAtMost(Buffer.byteLength(json), maxBytes)
           JSON.parse(json)
@@ -788,7 +793,7 @@ describe("content that does not fit", () => {
         const text = piece.repeat(length / piece.length)
         return [text, { content: text }, [text, text]][Math.abs(shape) % 3]
       })
-      const json = printJson(tree, maxBytes, { ...keepLast, keep })
+      const json = print(tree, maxBytes, { ...keepLast, keep })
       if (json === undefined) return
       assert.isAtMost(Buffer.byteLength(json), maxBytes)
       assert.isArray(JSON.parse(json))
@@ -796,10 +801,53 @@ describe("content that does not fit", () => {
     { arbitrary: { runs: 1_000 } }
   )
 
+  it.prop(
+    "is cut the same where it was copied as a whole",
+    [Schema.Array(Element), Count, Schema.Literals(["first", "last"])],
+    ([elements, maxBytes, keep]) => {
+      const list = elements.map(({ length, piece, shape }) => {
+        const text = piece.repeat(length / piece.length)
+        return [
+          text,
+          { content: text },
+          Array.from({ length: Math.abs(shape) % 200 }, () => piece)
+        ][Math.abs(shape) % 3]
+      })
+      const cut: ElementCut = { ...keepLast, keep }
+      assert.strictEqual(print(list, maxBytes, cut), printJson(toPlain(list), maxBytes, cut))
+      const object = Object.fromEntries(Object.entries(list))
+      const isMark = (json: string | undefined) => json === undefined || /^{"cut":"<[\w ]+>"}$/.test(json)
+      const [limited, whole] = [print(object, maxBytes), printJson(toPlain(object), maxBytes)]
+      if (!isMark(limited) || !isMark(whole)) assert.strictEqual(limited, whole)
+    },
+    { arbitrary: { runs: 1_000 } }
+  )
+
+  it("is read no further than what fits", () => {
+    let reads = 0
+    const rows = Array.from({ length: 10_000 }, () => ({
+      get id() {
+        return ++reads
+      }
+    }))
+    for (const keep of ["first", "last"] as const) {
+      const shown: ReadonlyArray<unknown> = JSON.parse(String(print(rows, 200, { ...keepLast, keep })))
+      const marker = { role: "cut", count: rows.length - shown.length + 1 }
+      assert.deepStrictEqual(keep === "last" ? shown[0] : shown.at(-1), marker)
+      assert.isAbove(shown.length, 10)
+    }
+    assert.strictEqual(print({ rows }, 200), `{"cut":"<more than 200 bytes>"}`)
+    assert.isBelow(reads, 600)
+    // To ask for every hole takes seconds.
+    const holes: Array<unknown> = []
+    holes.length = 100_000_000
+    assert.strictEqual(print({ holes }, 200), `{"cut":"<more than 200 bytes>"}`)
+  })
+
   it("loses elements and the ends of texts of the same list", () => {
     const tree = [...Array.from({ length: 5 }, () => "s".repeat(300)), { content: "t".repeat(300) }]
     for (const keep of ["first", "last"] as const) {
-      const json = String(printJson(structuredClone(tree), 350, { ...keepLast, keep }))
+      const json = String(print(structuredClone(tree), 350, { ...keepLast, keep }))
       assert.isAtMost(Buffer.byteLength(json), 350)
       assert.match(json, /s…\[cut\]/)
       assert.match(json, /"role":"cut"/)

@@ -75,17 +75,46 @@ const encodedField = (value: Record<string, unknown>): string | undefined => {
 }
 
 /**
- * A copy of a value that holds only what JSON has a word for. A secret never
- * gets into it, and neither does binary data.
+ * A copy of a value that holds only what JSON has a word for. Of a value that
+ * is too long, no more is copied than it takes to print what fits.
  *
  * @internal
  */
-export const toPlain = (value: unknown): unknown => plain(value, "", [])
+export interface Plain {
+  readonly tree: unknown
+  /** What did not fit: the ends of strings, or values of the tree. */
+  readonly lost: "nothing" | "ends" | "values"
+  /** How many elements of a list were lost with the values. */
+  readonly omitted: number
+}
 
-const plain = (value: unknown, key: string, ancestors: Array<object>): unknown => {
+/** What of a value may be copied still. */
+interface Room {
+  /** Of a string, at most this many code units and one more: each takes a byte or more. */
+  readonly maxBytes: number
+  readonly keep: ElementCut["keep"]
+  /** How many values, each of which takes a byte or more as well; below zero once there was one too many. */
+  values: number
+  omitted: number
+  hasEnds: boolean
+}
+
+/**
+ * Copies as much of a value as may fit into so many bytes. A secret never gets
+ * into the copy, and neither does binary data.
+ *
+ * @internal
+ */
+export const toPlain = (value: unknown, maxBytes = Infinity, keep: ElementCut["keep"] = "first"): Plain => {
+  const room: Room = { maxBytes, keep, values: maxBytes, omitted: 0, hasEnds: true }
+  const tree = plain(value, "", [], room)
+  return { tree, lost: room.values < 0 ? "values" : room.hasEnds ? "nothing" : "ends", omitted: room.omitted }
+}
+
+const plain = (value: unknown, key: string, ancestors: Array<object>, room: Room): unknown => {
   switch (typeof value) {
     case "string":
-      return plainText(value)
+      return plainString(value, room)
     case "bigint":
       return value.toString()
     case "object":
@@ -99,26 +128,49 @@ const plain = (value: unknown, key: string, ancestors: Array<object>): unknown =
   if (value instanceof Blob) return bytesOf(value.size, value.type === "" ? undefined : value.type)
   if (ancestors.includes(value)) return "<circular>"
   ancestors.push(value)
-  const copy = plainObject(value, key, ancestors)
+  const copy = plainObject(value, key, ancestors, room)
   ancestors.pop()
   return copy
 }
 
-const plainObject = (value: object, key: string, ancestors: Array<object>): unknown => {
+const plainString = (value: string, room: Room): string => {
+  const text = plainText(value)
+  if (text.length <= room.maxBytes) return text
+  room.hasEnds = false
+  return text.slice(0, room.maxBytes + 1)
+}
+
+const plainObject = (value: object, key: string, ancestors: Array<object>, room: Room): unknown => {
   if (Redactable.isRedactable(value)) {
     const redacted = Redactable.redact(value)
-    if (redacted !== value) return plain(redacted, key, ancestors)
+    if (redacted !== value) return plain(redacted, key, ancestors, room)
   }
   if (Predicate.hasProperty(value, "toJSON") && Predicate.isFunction(value.toJSON)) {
     const json = value.toJSON(key)
     // As an object it stands for itself; to ask it again would go on for ever.
-    return json === value ? plainFields(value, ancestors) : plain(json, key, ancestors)
+    return json === value ? plainFields(value, ancestors, room) : plain(json, key, ancestors, room)
   }
-  if (Array.isArray(value)) return value.map((item, index) => plain(item, String(index), ancestors))
-  return plainFields(value, ancestors)
+  return Array.isArray(value) ? plainList(value, ancestors, room) : plainFields(value, ancestors, room)
 }
 
-const plainFields = (value: object, ancestors: Array<object>): Record<string, unknown> => {
+const plainList = (list: ReadonlyArray<unknown>, ancestors: Array<object>, room: Room): Array<unknown> => {
+  const copy: Array<unknown> = []
+  const isOutermost = ancestors.length === 1
+  const fromEnd = isOutermost && room.keep === "last"
+  for (let count = 0; count < list.length; count++) {
+    const index = fromEnd ? list.length - 1 - count : count
+    const item = plain(list[index], String(index), ancestors, room)
+    if (--room.values < 0) {
+      // What was copied before this one may fit.
+      if (isOutermost) room.omitted = list.length - count
+      break
+    }
+    copy.push(item)
+  }
+  return fromEnd ? copy.reverse() : copy
+}
+
+const plainFields = (value: object, ancestors: Array<object>, room: Room): Record<string, unknown> => {
   const fields = value as Record<string, unknown>
   const encoded = encodedField(fields)
   const copy: Record<string, unknown> = {}
@@ -126,7 +178,10 @@ const plainFields = (value: object, ancestors: Array<object>): Record<string, un
     const field = fields[key]
     const content = key === encoded && Predicate.isString(field)
       ? bytesOf(base64Bytes(field))
-      : plain(field, key, ancestors)
+      : plain(field, key, ancestors, room)
+    // It is left out where it is printed.
+    if (content === undefined || Predicate.isFunction(content) || Predicate.isSymbol(content)) continue
+    if (--room.values < 0) break
     // Assignment would change the prototype.
     if (key === "__proto__") {
       Object.defineProperty(copy, key, { value: content, enumerable: true, configurable: true, writable: true })
@@ -215,14 +270,16 @@ const sizeOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(valu
 /** Leaves out as many elements as it takes for the others to fit when their strings are cut to the least. */
 const printFewer = (
   elements: ReadonlyArray<unknown>,
+  omitted: number,
   texts: ReadonlyArray<Text>,
   maxBytes: number,
   cut: ElementCut
 ): string | undefined => {
   cutTexts(texts, MIN_STRING)
   const last = cut.keep === "last"
+  const count = elements.length + omitted
   // The brackets, and the marker with its comma; fewer left out never need a longer one.
-  let bytes = 2 + sizeOf(cut.marker(elements.length)) + 1
+  let bytes = 2 + sizeOf(cut.marker(count)) + 1
   if (bytes > maxBytes) return undefined
   let kept = 0
   while (kept < elements.length) {
@@ -231,10 +288,10 @@ const printFewer = (
     kept++
   }
   cutTexts(texts, Infinity)
-  const left = elements.length - kept
+  const marker = cut.marker(count - kept)
   const tree = last
-    ? [cut.marker(left), ...elements.slice(left)]
-    : [...elements.slice(0, kept), cut.marker(left)]
+    ? [marker, ...elements.slice(elements.length - kept)]
+    : [...elements.slice(0, kept), marker]
   // A text that is an element itself has to be cut in this list, not in the one that it was found in.
   const keptTexts = collectTexts(tree)
   const fitting = printFitting(tree, keptTexts, sizeOf(tree), maxBytes)
@@ -244,23 +301,30 @@ const printFewer = (
 }
 
 /**
- * Prints a tree that {@link toPlain} has made; the tree may be changed.
- * `undefined` when nothing of it fits.
+ * Prints what {@link toPlain} has copied for as many bytes; the tree may be
+ * changed. `undefined` when nothing of it fits.
  *
  * @internal
  */
-export const printJson = (tree: unknown, maxBytes: number, cut?: ElementCut): string | undefined => {
-  const whole = JSON.stringify(tree) as string | undefined
-  if (whole === undefined) return undefined
-  const bytes = Buffer.byteLength(whole)
-  if (bytes <= maxBytes) return whole
+export const printJson = (
+  { lost, omitted, tree }: Plain,
+  maxBytes: number,
+  cut?: ElementCut
+): string | undefined => {
+  const copied = JSON.stringify(tree) as string | undefined
+  if (copied === undefined) return undefined
+  const bytes = Buffer.byteLength(copied)
+  if (lost === "nothing" && bytes <= maxBytes) return copied
   if (!Predicate.isObjectOrArray(tree)) return undefined
   const texts = collectTexts(tree)
-  const fitting = printFitting(tree, texts, bytes, maxBytes)
+  const fitting = lost === "values" ? undefined : printFitting(tree, texts, bytes, maxBytes)
   if (fitting !== undefined) return fitting
-  if (Array.isArray(tree) && cut !== undefined) return printFewer(tree, texts, maxBytes, cut)
-  const gone = JSON.stringify({ cut: bytesOf(bytes) })
-  return Array.isArray(tree) || Buffer.byteLength(gone) > maxBytes ? undefined : gone
+  if (Array.isArray(tree)) {
+    if (cut === undefined || lost === "values" && omitted === 0) return undefined
+    return printFewer(tree, omitted, texts, maxBytes, cut)
+  }
+  const gone = JSON.stringify({ cut: lost === "nothing" ? bytesOf(bytes) : `<more than ${maxBytes} bytes>` })
+  return Buffer.byteLength(gone) > maxBytes ? undefined : gone
 }
 
 /**
