@@ -1,6 +1,6 @@
 /**
- * The client metrics of the GenAI semantic conventions: how long model calls,
- * tools, agents and workflows take, and how many tokens they use.
+ * The metrics of the GenAI semantic conventions: how long model calls, tools,
+ * agents, workflows and requests of MCP take, and how many tokens they use.
  *
  * They are metrics of Effect's own `Metric` module, so any exporter of those
  * exports them.
@@ -29,8 +29,9 @@ import type { Attributes } from "./internal/startAttributes.ts"
  * Metrics are recorded for every call under a tracer, whether or not its span
  * is sampled; where tracing is off, nothing is. The
  * convention of `GenAiSettings` names them. Their attributes are operation,
- * provider, models, server, tool, agent and workflow name and `error.type`:
- * never an id, never content.
+ * provider, models, server, tool, prompt, agent and workflow name, the method,
+ * versions and transport of MCP, and how the operation has failed: never an id,
+ * never content.
  *
  * **Example** (Counting tokens)
  *
@@ -122,6 +123,7 @@ const TOKENS = "{token}"
 const DURATIONS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
 const AGENT_DURATIONS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6]
 const WORKFLOW_DURATIONS = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200]
+const MCP_DURATIONS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300]
 const TOKEN_COUNTS = Array.from({ length: 14 }, (_, index) => 4 ** index)
 const CALL_COUNTS = [1, 2, 4, 8, 16, 32, 64, 128]
 
@@ -154,6 +156,20 @@ export const agentToolCalls = new Histogram(
   CALL_COUNTS,
   "Tool calls of an agent's run"
 )
+
+/**
+ * The duration of a request or notification of MCP, on either side.
+ *
+ * @internal
+ */
+export const mcpDuration = {
+  client: duration("mcp.client.operation.duration", "Duration of an MCP request, as its sender sees it", MCP_DURATIONS),
+  server: duration(
+    "mcp.server.operation.duration",
+    "Duration of an MCP request, as its receiver sees it",
+    MCP_DURATIONS
+  )
+} as const
 
 type Convention = GenAiSettings["convention"]
 

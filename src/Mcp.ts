@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -17,12 +18,22 @@ import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import type { ServerAddress } from "./GenAi.ts"
 import type { Lazy } from "./GenAiContent.ts"
-import { addDefined, type AgentRun, GenAiSpan, type OpenString, withGenAiSpan } from "./internal/genAi.ts"
+import { GenAiMetrics, mcpDuration } from "./GenAiMetrics.ts"
+import { errorType } from "./internal/errors.ts"
+import {
+  addDefined,
+  addServer,
+  type AgentRun,
+  GenAiSpan,
+  type OpenString,
+  secondsBetween,
+  withGenAiSpan
+} from "./internal/genAi.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as semconv from "./internal/semconv.ts"
 import { withoutSpan } from "./internal/span.ts"
 import { AmbientSpan, propagatedSpan } from "./internal/spanContext.ts"
-import { SpanSource } from "./internal/startAttributes.ts"
+import { type Attributes, SpanSource } from "./internal/startAttributes.ts"
 import { ToolSpan } from "./internal/toolSpan.ts"
 
 // =============================================================================
@@ -170,6 +181,48 @@ const failureOf = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined =>
 }
 
 // =============================================================================
+// Metrics
+// =============================================================================
+
+/** The `error.type` of a request that has failed, and the code that it was answered with. */
+interface McpError {
+  readonly type: string | undefined
+  readonly code: string | undefined
+}
+
+const measured = <A>(options: McpSpanOptions<A>, error: McpError): Attributes => {
+  const { jsonRpcVersion, method, network } = options
+  const attributes: Attributes = { [semconv.MCP_METHOD_NAME]: method }
+  if (method === "tools/call") attributes[semconv.GEN_AI_OPERATION_NAME] = "execute_tool"
+  addDefined(attributes, semconv.GEN_AI_TOOL_NAME, options.tool)
+  addDefined(attributes, semconv.GEN_AI_PROMPT_NAME, options.prompt)
+  addDefined(attributes, semconv.MCP_PROTOCOL_VERSION, options.protocolVersion)
+  if (jsonRpcVersion !== "2.0") addDefined(attributes, semconv.JSONRPC_PROTOCOL_VERSION, jsonRpcVersion)
+  addDefined(attributes, semconv.NETWORK_TRANSPORT, network?.transport)
+  addDefined(attributes, semconv.NETWORK_PROTOCOL_NAME, network?.protocolName)
+  addDefined(attributes, semconv.NETWORK_PROTOCOL_VERSION, network?.protocolVersion)
+  // A server has too many clients for a series each.
+  if (options.side !== "server") addServer(attributes, options.peer)
+  addDefined(attributes, semconv.ERROR_TYPE, error.type)
+  addDefined(attributes, semconv.RPC_RESPONSE_STATUS_CODE, error.code)
+  return attributes
+}
+
+const recordDuration = <A>(
+  options: McpSpanOptions<A>,
+  seconds: number,
+  error: McpError,
+  context: Context.Context<never>
+): void => {
+  // Options are the caller's, and may throw where they are looked at.
+  try {
+    mcpDuration[options.side ?? "client"].record(seconds, measured(options, error), context)
+  } catch {
+    // Nothing is told of it.
+  }
+}
+
+// =============================================================================
 // Spans
 // =============================================================================
 
@@ -177,6 +230,7 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
   readonly name: string
   readonly links: ReadonlyArray<Tracer.SpanLink> | undefined
   private readonly options: McpSpanOptions<A>
+  private failure: McpFailure | undefined = undefined
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, options: McpSpanOptions<A>) {
     super(fiber, options.method === "tools/call" ? "execute_tool" : undefined, options.side ?? "client")
@@ -219,9 +273,14 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
 
   override finish(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined {
     const failure = failureOf(exit)
+    this.failure = failure
     // With another failure than the effect's own, which only the protocol knows how to name.
     if (failure !== undefined) this.failWith({ failure, exit })
     return super.finish(span, exit)
+  }
+
+  protected override measure(seconds: number, error: string | undefined): void {
+    recordDuration(this.options, seconds, { type: error, code: this.failure?.code }, this.context)
   }
 }
 
@@ -260,12 +319,15 @@ const toolSpanOf = <A>(
   return source instanceof ToolSpan && source.start[semconv.GEN_AI_TOOL_NAME] === options.tool ? source : undefined
 }
 
-/** Adds what the protocol says to the span of the tool. */
+/** Adds what the protocol says to the span of the tool. The request is measured beside it. */
 const withinToolSpan = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options: McpSpanOptions<A>,
-  tool: ToolSpan<unknown, unknown>
+  tool: ToolSpan<unknown, unknown>,
+  { context }: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<A, E, R> => {
+  const clock = Context.get(context, Clock.Clock)
+  const startTime = clock.currentTimeNanosUnsafe()
   // What an earlier attempt has met is not what the tool ends with.
   tool.failWith(undefined)
   tool.annotate((set) => {
@@ -275,6 +337,11 @@ const withinToolSpan = <A, E, R>(
   return Effect.onExitPrimitive(self, (exit) => {
     const failure = failureOf(exit)
     if (failure !== undefined) tool.failWith({ failure, exit })
+    if (Context.get(context, GenAiMetrics)) {
+      const type = failure?._tag ?? (exit._tag === "Failure" ? errorType(exit.cause) : undefined)
+      const seconds = secondsBetween(startTime, clock.currentTimeNanosUnsafe())
+      recordDuration(options, seconds, { type, code: failure?.code }, context)
+    }
     return undefined
   })
 }
@@ -334,6 +401,6 @@ export const withMcpSpan: {
       }
       return tool === undefined
         ? withGenAiSpan(self, (fiber) => new McpSpan<A, E>(fiber, options))
-        : withinToolSpan(self, options, tool)
+        : withinToolSpan(self, options, tool, fiber)
     })
 )

@@ -13,6 +13,7 @@ import {
   type GenAiSettings,
   type LlmCallOptions,
   type LlmResponse,
+  type McpSpanOptions,
   withAgent,
   withAgentSpan,
   withEmbeddingsSpan,
@@ -135,6 +136,28 @@ const attributes = {
 }
 const answered = { ...attributes, "gen_ai.response.model": "gpt-4o-2026" }
 
+const prompt: McpSpanOptions<unknown> = {
+  method: "prompts/get",
+  prompt: "greeting",
+  promptVariables: { city: "Paris" },
+  requestId: "request-1",
+  sessionId: "session-1",
+  resourceUri: "file:///etc/hosts",
+  protocolVersion: "2026-07-28",
+  jsonRpcVersion: "2.0",
+  network: { transport: "tcp", protocolName: "http", protocolVersion: "2" },
+  peer: { address: "mcp.example.com", port: 443 },
+  attributes: { tenant: "acme" }
+}
+const prompted = {
+  "mcp.method.name": "prompts/get",
+  "gen_ai.prompt.name": "greeting",
+  "mcp.protocol.version": "2026-07-28",
+  "network.transport": "tcp",
+  "network.protocol.name": "http",
+  "network.protocol.version": "2"
+}
+
 /** A program that does everything that is measured. */
 const everything = Effect.gen(function*() {
   const chat = done.pipe(withLlmSpan({ ...call, response: () => response }))
@@ -163,6 +186,11 @@ const everything = Effect.gen(function*() {
   }))
   yield* done.pipe(withRetrievalSpan({ dataSourceId: "handbook", query: "holidays" }))
   yield* done.pipe(withFetchResponseSpan({ provider: "openai", responseId: "resp-1", response: () => response }))
+  yield* done.pipe(withMcpSpan(prompt))
+  yield* taking(2, Effect.fail({ code: -32_602, message: "What is the capital of France?" })).pipe(
+    withMcpSpan({ ...prompt, side: "server", jsonRpcVersion: "1.0" }),
+    Effect.ignore
+  )
 })
 
 const operations = [
@@ -202,6 +230,19 @@ const shared = {
   "gen_ai.invoke_agent.tool_calls": [{ value: 1, count: 1, "gen_ai.agent.name": "tutor" }],
   "gen_ai.invoke_agent.duration": [
     { value: 4.5, count: 1, "gen_ai.agent.name": "tutor", "gen_ai.request.model": "gpt-4o" }
+  ],
+  "mcp.client.operation.duration": [
+    { value: 0.5, count: 1, ...prompted, "server.address": "mcp.example.com", "server.port": 443 }
+  ],
+  "mcp.server.operation.duration": [
+    {
+      value: 2,
+      count: 1,
+      ...prompted,
+      "jsonrpc.protocol.version": "1.0",
+      "error.type": "-32602",
+      "rpc.response.status_code": "-32602"
+    }
   ]
 }
 
@@ -385,6 +426,50 @@ describe("GenAiMetrics", () => {
         assert.deepStrictEqual(calls.map((point) => point.value).toSorted().at(-1), value)
       }))
   }
+
+  const search = { method: "tools/call", tool: "search" } as const
+  const searched = { "mcp.method.name": "tools/call", "gen_ai.operation.name": "execute_tool" }
+  for (
+    const [name, effect, error] of [
+      ["that succeeds", done, {}],
+      ["whose tool reports an error", taking(0.5, Effect.succeed({ isError: true })), { "error.type": "tool_error" }],
+      ["that fails with a code", taking(0.5, Effect.fail({ code: -32_603 })), {
+        "error.type": "-32603",
+        "rpc.response.status_code": "-32603"
+      }],
+      ["that fails otherwise", taking(0.5, Effect.fail(new Overloaded())), { "error.type": "Overloaded" }]
+    ] as ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, object]>
+  ) {
+    it.effect(`an MCP request ${name} is measured, also inside the span of its tool`, () =>
+      Effect.gen(function*() {
+        const request = effect.pipe(withMcpSpan(search))
+        const tool = request.pipe(withToolSpan({ name: "search" }))
+        const metrics = yield* received(Effect.all([request, tool], { mode: "result" }))
+        assert.deepStrictEqual(summarize(metrics)["mcp.client.operation.duration"], [
+          { value: 1, count: 2, ...searched, "gen_ai.tool.name": "search", ...error }
+        ])
+      }))
+  }
+
+  it.effect("options that throw cost an MCP request its measurement, and nothing else", () =>
+    Effect.gen(function*() {
+      const options = {
+        ...search,
+        get network(): never {
+          throw new Error("no")
+        }
+      }
+      const results: Array<string> = []
+      const metrics = yield* received(
+        done.pipe(
+          withMcpSpan(options),
+          withToolSpan({ name: "search" }),
+          Effect.map((result) => results.push(result))
+        )
+      )
+      assert.deepStrictEqual(results, ["Paris"])
+      assert.deepStrictEqual(metrics.map(({ name }) => name), ["gen_ai.execute_tool.duration"])
+    }))
 
   it.effect("an agent that is named without a span is told apart too", () =>
     Effect.gen(function*() {

@@ -21,6 +21,7 @@ import {
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
+import { mcpDuration } from "../GenAiMetrics.ts"
 import type { GrpcConnection } from "./grpcConnection.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
 
@@ -44,7 +45,9 @@ const toMetric = (toValue: ToValue) => (metric: MetricData): MetricData =>
     dataPoints: metric.dataPoints.map((point) => ({ ...point, attributes: toAttributes(point.attributes, toValue) }))
   }) as MetricData
 
-const isOurs = (metric: MetricData): boolean => metric.descriptor.name.startsWith("gen_ai.")
+const isOurs = ({ descriptor }: MetricData): boolean =>
+  descriptor.name.startsWith("gen_ai.") || descriptor.name === mcpDuration.client.name ||
+  descriptor.name === mcpDuration.server.name
 
 /** The metrics of this package under its own name, the program's others as they are. */
 const toScopes = ({ metrics, scope }: ScopeMetrics): ReadonlyArray<ScopeMetrics> =>
