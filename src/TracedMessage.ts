@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import type * as JsonSchema from "effect/JsonSchema"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -14,7 +15,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
 import { currentTraceContext, isPlainObject, readTraceContext, TRACE_CONTEXT_KEY } from "./Carrier.ts"
 import type { TraceCarrier } from "./Carrier.ts"
-import { formatTraceHeaders } from "./TraceContext.ts"
+import { formatTraceHeaders, TraceparentFromString } from "./TraceContext.ts"
 import type { RemoteContext } from "./TraceContext.ts"
 
 /**
@@ -96,6 +97,45 @@ const withoutContext = (wire: object): object => {
 const withContext = (payload: unknown, context: unknown): unknown =>
   Predicate.isObject(payload) && isPlainObject(payload) ? { ...payload, [TRACE_CONTEXT_KEY]: context } : payload
 
+/** What a document says of the context. It is read whatever it is, so nothing is asked of it. */
+const CONTEXT_DOCUMENT: JsonSchema.JsonSchema = {
+  description: "The W3C trace context of the message: traceparent, tracestate and baggage, as strings",
+  examples: [{ traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }]
+}
+
+const withContextDocument = (payload: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
+  for (const key of ["anyOf", "oneOf"]) {
+    const members = payload[key]
+    if (Array.isArray(members)) return { ...payload, [key]: members.map(withContextDocument) }
+  }
+  const context = { type: "object", properties: { [TRACE_CONTEXT_KEY]: CONTEXT_DOCUMENT } }
+  if (payload.type !== "object") return { allOf: [payload, context] }
+  const properties = Predicate.isObject(payload.properties) ? payload.properties : undefined
+  return TRACE_CONTEXT_KEY in (properties ?? {})
+    ? payload
+    : { ...payload, properties: { ...properties, ...context.properties } }
+}
+
+/** Anything, for a parser, which leaves it to the payload's schema. For a document, what that schema says. */
+const documented = (payload: Schema.Codec<unknown, unknown>) =>
+  Schema.Any.check(Schema.makeFilter(() => true, {
+    representation: { id: "loom-tracing/TracedMessage", payload: null, schemas: [SchemaAST.toEncoded(payload.ast)] },
+    toJsonSchema: ({ schemas: [schema] }) => withContextDocument(schema)
+  }))
+
+/** A message by its parts, for who makes up messages of his own, such as a property test. */
+const messageLink = <A>(payload: Schema.Codec<A, A>): SchemaAST.Link =>
+  Schema.link<TracedMessage<A>>()(
+    Schema.Struct({ payload, traceparent: Schema.optionalKey(Schema.toType(TraceparentFromString)) }),
+    {
+      decode: SchemaGetter.transform(({ payload, traceparent }) => ({
+        payload,
+        traceContext: traceparent === undefined ? Option.none() : Option.some({ traceparent })
+      })),
+      encode: SchemaGetter.forbidden(() => "Messages are only made up")
+    }
+  )
+
 /**
  * Schema of a message that carries its trace context beside its payload.
  *
@@ -113,6 +153,10 @@ const withContext = (payload: unknown, context: unknown): unknown =>
  * the message on the wire. A trace context that does not decode is no context.
  * Unknown keys follow the parse options in force; `_trace_context` is never one
  * of them.
+ *
+ * A JSON Schema document, and with it OpenAPI, shows the payload's properties
+ * with `_trace_context` beside them. Property tests are given messages with and
+ * without a context.
  *
  * **Gotchas**
  *
@@ -169,7 +213,7 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
             (payload) => wantsContext ? payload : withContext(payload, wire[TRACE_CONTEXT_KEY])
           )
           : parse(wire, options)
-    return Schema.link<unknown>()(Schema.Unknown, {
+    return Schema.link<unknown>()(documented(codec), {
       decode: SchemaGetter.transformEffect(keepingContext(SchemaParser.decodeUnknownEffect(codec))),
       encode: SchemaGetter.transformEffect(keepingContext(SchemaParser.encodeUnknownEffect(codec)))
     })
@@ -187,7 +231,10 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
 
   const schema = wireSide.pipe(
     Schema.decodeTo(
-      Schema.declare<TracedMessage<S["Type"]>>(isTracedMessage, { identifier: "TracedMessage" }),
+      Schema.declare<TracedMessage<S["Type"]>>(isTracedMessage, {
+        identifier: "TracedMessage",
+        toCodecArbitrary: () => messageLink(Schema.toType(payload))
+      }),
       {
         decode: SchemaGetter.transformEffect((wire: S["Encoded"] & TraceCarrier, options) => {
           // That it is an object is all there is to check here: the payload's schema does the rest.

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Predicate, Schema, SchemaGetter } from "effect"
+import { Context, Effect, Layer, Option, Predicate, Schema, SchemaGetter, SchemaRepresentation } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { makeTracedMessage, TracedMessage, withTraceContext } from "loom-tracing"
 
@@ -222,6 +222,66 @@ describe("TracedMessage", () => {
         }))
     }
   }
+
+  /** Recursive, so that its document is a reference. */
+  interface Tree {
+    readonly name: string
+    readonly children: ReadonlyArray<Tree>
+  }
+  const Tree = Schema.Struct({
+    name: Schema.String,
+    children: Schema.Array(Schema.suspend((): Schema.Codec<Tree> => Tree))
+  })
+  const documented: typeof payloads = [
+    // Effect reads no document of a record with other keys.
+    ...payloads.filter(([name]) => name !== "a record"),
+    ["a tree", Tree, { name: "root", children: [] }]
+  ]
+  for (const [name, schema, payload] of documented) {
+    it.effect(`is documented as its payload, with the context beside it: ${name}`, () =>
+      Effect.gen(function*() {
+        const traced = TracedMessage(schema)
+        const message = { payload, traceContext: Option.some(context) }
+        const wire = yield* Schema.encodeEffect(Schema.toCodecJson(traced))(message)
+        // A reference to the payload's own document cannot be opened for another key.
+        for (const onExcessProperty of schema === Tree ? ["ignore"] as const : ["ignore", "error"] as const) {
+          for (const side of [traced, Schema.toEncoded(traced)]) {
+            const document = Schema.toJsonSchemaDocument(side, { onExcessProperty })
+            const isValid = Schema.is(SchemaRepresentation.fromJsonSchemaDocument(document, { patterns: "apply" }))
+            assert.isTrue(isValid(wire))
+            assert.isTrue(isValid({ ...wire as object, _trace_context: 42 }), "a bad context is no context")
+            assert.isFalse(isValid({ _trace_context }), "a payload is asked for")
+            assert.isFalse(isValid("no object"))
+          }
+        }
+      }))
+  }
+
+  for (
+    const [name, schema, own] of [
+      ["a struct", Schema.Struct({ id: Schema.String }), { required: ["id"], additionalProperties: true }],
+      ["a record", Schema.Record(Schema.String, Schema.String), { additionalProperties: { type: "string" } }]
+    ] as ReadonlyArray<readonly [string, Schema.Codec<unknown, object>, object]>
+  ) {
+    it(`says in its document what the context is: ${name}`, () => {
+      const [document] = Object.values(Schema.toJsonSchemaDocument(TracedMessage(schema)).definitions)
+      assert.deepStrictEqual(document, {
+        type: "object",
+        properties: {
+          ...("required" in own ? { id: { type: "string" } } : undefined),
+          _trace_context: {
+            description: "The W3C trace context of the message: traceparent, tracestate and baggage, as strings",
+            examples: [{ traceparent }]
+          }
+        },
+        ...own
+      })
+    })
+  }
+
+  it.prop("messages are made up for property tests, with and without a context", [schema], ([message]) => {
+    assert.deepStrictEqual(Schema.decodeSync(schema)(Schema.encodeSync(schema)(message)), message)
+  })
 
   it.effect("survives a persisted queue, which stores JSON", () =>
     Effect.gen(function*() {
