@@ -12,7 +12,7 @@ import {
   withTraceContext
 } from "loom-tracing"
 import { readFileSync } from "node:fs"
-import { resolve } from "node:path"
+import { basename, resolve } from "node:path"
 import { inspect } from "node:util"
 import * as OtlpHttpReceiver from "./support/OtlpHttpReceiver.ts"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
@@ -80,6 +80,13 @@ describe("the process environment", () => {
       assert.isString(host)
       assert.isUndefined(work.resource["process.pid"])
       assert.deepStrictEqual([receiver.metadata[0]["x-all"], receiver.metadata[0]["x-both"]], ["a b", "traces"])
+    }))
+
+  it.live("that names no service: it has the name of the executable, however that was started", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      yield* Program.run("support/programs/environment.ts", { env: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url } })
+      assert.strictEqual(receiver.spans[0].resource["service.name"], `unknown_service:${basename(process.execPath)}`)
     }))
 
   it.live("that is wrong throughout costs one warning for each variable, and the defaults count", () =>

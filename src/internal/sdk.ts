@@ -33,6 +33,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
+import { basename } from "node:path"
 import type { Propagators } from "../Carrier.ts"
 import type { ExportStats, Tracing } from "../Tracing.ts"
 import { onBeforeExit } from "./beforeExit.ts"
@@ -129,9 +130,13 @@ const detect = (env: OtelEnv): Resource => {
 const serviceNameOf = ({ env, resourceAttributes, serviceName }: SdkSettings): Otel.AttributeValue | undefined =>
   serviceName ?? resourceAttributes["service.name"] ?? env.serviceName
 
+/** OpenTelemetry's own is the whole path where the program was started by one. */
+const defaultServiceName = (): string => `unknown_service:${basename(process.execPath)}`
+
 const makeResource = (settings: SdkSettings): Resource => {
   const serviceName = serviceNameOf(settings)
   return defaultResource().merge(detect(settings.env)).merge(resourceFromAttributes({
+    "service.name": defaultServiceName(),
     ...settings.env.resourceAttributes,
     ...settings.resourceAttributes,
     ...(serviceName === undefined ? undefined : { "service.name": serviceName }),
