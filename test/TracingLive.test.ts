@@ -16,6 +16,7 @@ import {
   withLlmSpan,
   withTraceContext
 } from "loom-tracing"
+import { basename } from "node:path"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
 import * as Recorder from "./support/Recorder.ts"
 
@@ -96,6 +97,28 @@ describe("TracingLive", () => {
         yield* live(Effect.void.pipe(Effect.withSpan("a")), { endpoint: receiver.url, ...options }, env)
       }
       assert.deepStrictEqual(receiver.spans.map((span) => span.resource["service.name"]), ["theirs", "mine", "own"])
+    }))
+
+  it.effect("a service name that is empty is none: the next one counts, and at last the default", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const resourceAttributes = { "service.name": "" }
+      for (
+        const [options, env] of [
+          [{}, { OTEL_RESOURCE_ATTRIBUTES: "service.name=,team=x" }],
+          [{}, { OTEL_RESOURCE_ATTRIBUTES: "service.name=%20,team=x" }],
+          [{ resourceAttributes }, { OTEL_RESOURCE_ATTRIBUTES: "service.name=,team=x" }],
+          [{ resourceAttributes }, { OTEL_RESOURCE_ATTRIBUTES: "service.name=other,team=x" }],
+          [{ resourceAttributes }, { OTEL_SERVICE_NAME: "theirs", OTEL_RESOURCE_ATTRIBUTES: "service.name=,team=x" }]
+        ] as const
+      ) {
+        yield* live(Effect.void.pipe(Effect.withSpan("a")), { endpoint: receiver.url, ...options }, env)
+      }
+      const fallback = `unknown_service:${basename(process.execPath)}`
+      assert.deepStrictEqual(
+        receiver.spans.map(({ resource }) => [resource["service.name"], resource.team]),
+        [fallback, fallback, fallback, "other", "theirs"].map((name) => [name, "x"])
+      )
     }))
 
   it.effect("keeps tracestate, flags and links on the wire", () =>

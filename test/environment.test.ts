@@ -148,6 +148,14 @@ describe("the process environment", () => {
       assert.match(outcome.stdout, /\bwork\b/)
     }))
 
+  it.live("OTEL_RESOURCE_ATTRIBUTES names the service in the terminal too", () =>
+    Effect.gen(function*() {
+      const outcome = yield* Program.run("support/programs/environment.ts", {
+        env: { OTEL_TRACES_EXPORTER: "console", OTEL_RESOURCE_ATTRIBUTES: "service.name=planner" }
+      })
+      assert.match(outcome.stdout, /\bplanner\b/)
+    }))
+
   it.live("is not looked at where a ConfigProvider says otherwise, not even by OpenTelemetry", () =>
     Effect.gen(function*() {
       const theirs: Env = {

@@ -126,23 +126,22 @@ const detect = (env: OtelEnv): Resource => {
   return detectResources({ detectors: wanted.includes("none") ? [] : names.map((name) => DETECTORS[name]) })
 }
 
-/** An attribute that is an option beats the environment too. */
+/** An attribute that is an option beats the environment too. An empty one counts as unset, as a variable does. */
 const serviceNameOf = ({ env, resourceAttributes, serviceName }: SdkSettings): Otel.AttributeValue | undefined =>
-  serviceName ?? resourceAttributes["service.name"] ?? env.serviceName
+  [serviceName, resourceAttributes["service.name"], env.serviceName, env.resourceAttributes["service.name"]]
+    .filter(Predicate.isNotNullish)
+    .find((name) => !Predicate.isString(name) || name.trim() !== "")
 
 /** OpenTelemetry's own is the whole path where the program was started by one. */
 const defaultServiceName = (): string => `unknown_service:${basename(process.execPath)}`
 
-const makeResource = (settings: SdkSettings): Resource => {
-  const serviceName = serviceNameOf(settings)
-  return defaultResource().merge(detect(settings.env)).merge(resourceFromAttributes({
-    "service.name": defaultServiceName(),
+const makeResource = (settings: SdkSettings): Resource =>
+  defaultResource().merge(detect(settings.env)).merge(resourceFromAttributes({
     ...settings.env.resourceAttributes,
     ...settings.resourceAttributes,
-    ...(serviceName === undefined ? undefined : { "service.name": serviceName }),
+    "service.name": serviceNameOf(settings) ?? defaultServiceName(),
     ...(settings.serviceVersion === undefined ? undefined : { "service.version": settings.serviceVersion })
   }))
-}
 
 const grpcEndpoint = (settings: SdkSettings): string =>
   settings.endpoint ?? settings.env.traces.ownEndpoint ?? settings.env.traces.endpoint ?? DEFAULT_GRPC_ENDPOINT
