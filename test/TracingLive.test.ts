@@ -628,19 +628,36 @@ describe("limits", () => {
         }
       })
       const other = Tracer.externalSpan({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" })
-      const link = { span: other, attributes: { a: 1, b: 2 } }
+      const link = { span: other, attributes: { a: "123456", b: 2 } }
       yield* recorder.run(
         Effect.gen(function*() {
           const span = yield* Effect.orDie(Effect.currentSpan)
-          span.event("one", 1n, { a: 1, b: 2 })
-          span.event("two", 2n, { a: 1, b: 2 })
+          span.event("one", 1n, { a: "123456", b: 2 })
+          span.event("two", 2n, { a: "123456", b: 2 })
         }).pipe(Effect.withSpan("a", { attributes: { a: "123456", b: 2, c: 3 }, links: [link, link] }))
       )
       const span = recorder.span("a")
       assert.deepStrictEqual(span.attributes, { a: "1234", b: 2 })
       assert.strictEqual(span.droppedAttributesCount, 1)
-      assert.deepStrictEqual(span.events.map((event) => event.attributes), [{ a: 1 }])
-      assert.deepStrictEqual(span.links.map((link) => link.attributes), [{ a: 1 }])
+      assert.deepStrictEqual(span.events.map((event) => event.attributes), [{ a: "1234" }])
+      assert.deepStrictEqual(span.links.map((link) => link.attributes), [{ a: "1234" }])
+    }))
+  it.effect("the general number of attributes holds for events and links too, one of their own comes first", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({ env: { OTEL_ATTRIBUTE_COUNT_LIMIT: "1", OTEL_LINK_ATTRIBUTE_COUNT_LIMIT: "2" } })
+      const other = Tracer.externalSpan({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" })
+      const attributes = { a: 1, b: 2, c: 3 }
+      yield* recorder.run(
+        Effect.gen(function*() {
+          const span = yield* Effect.orDie(Effect.currentSpan)
+          span.event("one", 1n, attributes)
+        }).pipe(Effect.withSpan("a", { attributes, links: [{ span: other, attributes }] }))
+      )
+      const span = recorder.span("a")
+      assert.deepStrictEqual(
+        [span.attributes, span.events[0].attributes, span.links[0].attributes],
+        [{ a: 1 }, { a: 1 }, { a: 1, b: 2 }]
+      )
     }))
 })
 
