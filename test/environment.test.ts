@@ -554,6 +554,39 @@ describe.concurrent("OTLP of metrics", () => {
       assert.deepStrictEqual([http.spans.length, metricsOf(grpc).length], [2, 2])
     }))
 
+  it.live("says once what is wrong with the headers and certificates that it shares with the spans", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const shared = {
+        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+        OTEL_EXPORTER_OTLP_HEADERS: "x-good=yes,broken,te=trailers"
+      }
+      const logs = yield* runMetrics(call, shared)
+      assert.deepStrictEqual(logs, [
+        "OTEL_EXPORTER_OTLP_HEADERS has 1 malformed pair(s), which are left out",
+        `The endpoint ${receiver.url} has 1 header(s) that cannot be sent over gRPC, which are left out: te`
+      ])
+      assert.deepStrictEqual(receiver.requests.map(({ metadata }) => metadata["x-good"]), ["yes", "yes"])
+      const own = yield* runMetrics(call, { ...shared, OTEL_EXPORTER_OTLP_METRICS_HEADERS: "trailer=x" })
+      assert.strictEqual(own.length, 3, own.join("\n"))
+      const secured = yield* runMetrics(Effect.void, {
+        OTEL_EXPORTER_OTLP_ENDPOINT: "https://127.0.0.1:1",
+        OTEL_EXPORTER_OTLP_CERTIFICATE: "/nowhere/ca.pem"
+      })
+      assert.strictEqual(secured.filter((log) => log.includes("/nowhere/ca.pem")).length, 1, secured.join("\n"))
+    }))
+
+  it.live("says what is wrong with its endpoint also where no spans are exported", () =>
+    Effect.gen(function*() {
+      const logs = yield* run(
+        Effect.void,
+        { OTEL_TRACES_EXPORTER: "none", OTEL_METRICS_EXPORTER: "otlp" },
+        { endpoint: "http://127.0.0.1:4318", shutdownTimeout: "100 millis" }
+      )
+      const found = logs.filter((log) => log.includes("has the port of OTLP over HTTP, but gRPC is spoken"))
+      assert.strictEqual(found.length, 1, logs.join("\n"))
+    }))
+
   it.live("is sent on release alone where OTEL_METRIC_EXPORT_INTERVAL is more than a timer can hold", () =>
     Effect.gen(function*() {
       const receiver = yield* OtlpReceiver.make()

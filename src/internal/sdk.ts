@@ -466,6 +466,16 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarg
 const DEFAULT_METRIC_INTERVAL = 60_000
 const DEFAULT_METRIC_TIMEOUT = 30_000
 
+/** Spans and metrics are set up alike: what is wrong with what they share is told once. */
+const withoutRepeats = (report: SdkSettings["report"]): SdkSettings["report"] => {
+  const told = new Set<string>()
+  return (message) => {
+    if (told.has(message)) return
+    told.add(message)
+    report(message)
+  }
+}
+
 /** What a package says that could not be loaded is more than that it could not be loaded. */
 const problemOf = (cause: Cause.Cause<NotLoaded>): unknown => {
   const error = Cause.squash(cause)
@@ -473,17 +483,16 @@ const problemOf = (cause: Cause.Cause<NotLoaded>): unknown => {
 }
 
 /** Exports the metrics of the program, released with the scope. Their packages are loaded only for that. */
-const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
+const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings, setUp: SdkSettings) {
   if (!settings.metrics) return undefined
-  const { report, env: { metrics: env } } = settings
+  const { report, env: { metrics: env } } = setUp
   const endpoint = settings.endpoint ?? env.ownEndpoint ?? env.endpoint ?? DEFAULT_GRPC_ENDPOINT
   if (env.protocol === "http/protobuf" && env.ownEndpoint === undefined) {
     report(
       `Metrics are exported over gRPC alone, although the protocol is http/protobuf. The collector at ` +
         `${withoutUser(endpoint)} must take it, or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT name one that does.`
     )
-  } else if (settings.provider !== undefined || endpoint !== grpcEndpoint(settings)) {
-    // Of an endpoint that is the spans' as well, all has been said.
+  } else {
     diagnoseEndpoint(endpoint, "gRPC", env, report)
   }
   const metrics = yield* load(() => Promise.all([import("./metrics.ts"), import("./grpcConnection.ts")])).pipe(
@@ -491,8 +500,8 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings) {
       module.makeMetrics({
         resource: makeResource(settings),
         exporter: module.makeGrpcExporter(
-          makeGrpcConnection(endpoint, headersFor(settings, env, "gRPC", endpoint), env, report),
-          (error) => report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)
+          makeGrpcConnection(endpoint, headersFor(setUp, env, "gRPC", endpoint), env, report),
+          (error) => settings.report(`Metrics could not be exported to ${withoutUser(endpoint)}: ${describe(error)}`)
         ),
         exportInterval: env.exportInterval ?? DEFAULT_METRIC_INTERVAL,
         exportTimeout: env.exportTimeout ?? DEFAULT_METRIC_TIMEOUT
@@ -555,8 +564,9 @@ export const makeSdk = (options: SdkSettings): Effect.Effect<Sdk, NotLoaded, Sco
     }
 
     const isExporting = settings.provider === undefined && settings.exporters.includes("otlp")
-    const makeTarget = isExporting ? yield* loadTarget(settings) : undefined
-    const metrics = yield* makeOtlpMetrics(settings)
+    const setUp = { ...settings, report: withoutRepeats(settings.report) }
+    const makeTarget = isExporting ? yield* loadTarget(setUp) : undefined
+    const metrics = yield* makeOtlpMetrics(settings, setUp)
     const own = settings.provider === undefined ? yield* makeProvider(settings, makeTarget) : undefined
     const { shutdownTimeout } = settings
     yield* Effect.addFinalizer(() =>
