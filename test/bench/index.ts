@@ -2,12 +2,6 @@
  * `npm run bench`: answers the questions of `questions.ts`, with absolute times
  * beside ratios.
  *
- *   --question NAME  only this one; may be given several times
- *   --short          only what has a bound, with less effort: for CI
- *   --check          fails when a ratio is out of its bound by more than a third
- *   --json           prints JSON, every round included
- *   --readme FILE    writes the numbers into a document; README.md by default
- *
  * The sources are measured as they are: Node takes the types out when it loads
  * them. Only `startup` builds the package first.
  */
@@ -20,16 +14,41 @@ import { type Effort, FULL, measure, SHORT } from "./measure.ts"
 import { questions } from "./questions.ts"
 import { intoReadme, type Result, toJson, toText } from "./report.ts"
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: {
-    question: { type: "string", multiple: true },
-    short: { type: "boolean", default: false },
-    check: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-    readme: { type: "boolean", default: false }
+const USAGE = `usage: npm run bench -- [options]
+
+  --question NAME  only this one; may be given several times
+  --short          only what has a bound, with less effort: for CI
+  --check          fails when a ratio is out of its bound by more than a third
+  --json           prints JSON, every round included
+  --readme [FILE]  writes the numbers into a document; README.md by default
+
+Questions: ${Object.keys(questions).join(", ")}`
+
+const readArguments = () => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        help: { type: "boolean", default: false },
+        question: { type: "string", multiple: true },
+        short: { type: "boolean", default: false },
+        check: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        readme: { type: "boolean", default: false }
+      }
+    })
+  } catch (error) {
+    // The first sentence: what follows is advice for the rare file that begins with a dash.
+    console.error(`${(error as Error).message.split(/\.\s/)[0]}; --help names those that there are`)
+    process.exit(2)
   }
-})
+}
+
+const { positionals, values } = readArguments()
+if (values.help) {
+  console.log(USAGE)
+  process.exit()
+}
 
 const names = values.question ?? Object.keys(questions)
 const unknown = names.filter((name) => !Object.hasOwn(questions, name))
