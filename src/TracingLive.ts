@@ -20,7 +20,7 @@ import * as Tracer from "effect/Tracer"
 import { Propagators } from "./Carrier.ts"
 import { GenAiMetrics } from "./GenAiMetrics.ts"
 import { GenAiSettings, mergeSettings } from "./GenAiSettings.ts"
-import { captureModes, isHeader, type OtelEnv, parseEndpoint, readOtelEnv } from "./internal/otelEnv.ts"
+import { captureModes, isEndpoint, isHeader, type OtelEnv, readOtelEnv } from "./internal/otelEnv.ts"
 import type { SdkSettings } from "./internal/sdk.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./internal/version.ts"
 import { warn } from "./internal/warn.ts"
@@ -153,7 +153,8 @@ export interface TracingOptions {
   readonly exporter?: "otlp" | "console" | "none" | SpanExporter | undefined
   /**
    * The collector's address. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4317`. Over HTTP
-   * `/v1/traces` is added to its path, and the default is port 4318.
+   * `/v1/traces` is added to its path, and the default is port 4318. Over gRPC it may be a target as gRPC names them,
+   * such as `unix:/run/otel.sock`, for which as for a bare `host:port` `OTEL_EXPORTER_OTLP_INSECURE` turns TLS off.
    */
   readonly endpoint?: string | undefined
   /** Headers of every request to the collector, above those of `OTEL_EXPORTER_OTLP_HEADERS`. */
@@ -225,7 +226,7 @@ const checks: Record<Exclude<keyof TracingOptions, "headers">, readonly [Check, 
     "\"otlp\", \"console\", \"none\" or a SpanExporter"
   ],
   endpoint: [
-    (value) => Predicate.isString(value) && Option.isSome(parseEndpoint(value)),
+    (value) => Predicate.isString(value) && isEndpoint(value),
     "a URL such as http://localhost:4317"
   ],
   spanProcessors: [(value) => Array.isArray(value) && value.every(hasMethod("onEnd")), "an array of span processors"],

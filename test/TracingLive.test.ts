@@ -342,6 +342,23 @@ describe("a program does not notice", () => {
       assert.notInclude(logs.join("\n"), "hunter2")
     }))
 
+  it.effect("a wrong variable of one signal is ignored, and that of all signals counts", () =>
+    Effect.gen(function*() {
+      const { layer, logs } = collectLogs()
+      const receiver = yield* OtlpReceiver.make()
+      yield* live(Effect.void.pipe(Effect.withSpan("a")), { endpoint: receiver.url }, {
+        OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: "carrier-pigeon",
+        OTEL_EXPORTER_OTLP_PROTOCOL: "grpc",
+        OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: "many",
+        OTEL_ATTRIBUTE_COUNT_LIMIT: "5"
+      }).pipe(Effect.provide(layer))
+      assert.strictEqual((yield* receiver.awaitSpans(1)).length, 1)
+      assert.deepStrictEqual(logs.map((log) => log.replace(/ is .*; /, ": ")), [
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: it is ignored",
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: it is ignored"
+      ])
+    }))
+
   it.effect("an endpoint in the environment that is no URL: a warning, and the default", () =>
     Effect.gen(function*() {
       const { layer, logs } = collectLogs()

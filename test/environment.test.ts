@@ -789,6 +789,11 @@ describe("diagnosis", () => {
         "http://127.0.0.1",
         {},
         /^The endpoint http:\/\/127\.0\.0\.1 has no port, so 80 is used\. A collector takes gRPC on port 4317/
+      ],
+      [
+        "unix:/tmp/x",
+        { OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" },
+        /^The endpoint unix:\/tmp\/x is one for gRPC, but HTTP is spoken\. Set OTEL_EXPORTER_OTLP_PROTOCOL=grpc\.$/
       ]
     ] as ReadonlyArray<readonly [string, Env, RegExp]>
   ) {
@@ -807,7 +812,10 @@ describe("diagnosis", () => {
           "http://[::1]:4317",
           "https://api.example.com",
           "https://u:p@collector:4317/x",
-          "unix:///tmp/x"
+          "unix:///tmp/x",
+          "unix:/tmp/x",
+          "dns:///collector:4317",
+          "ipv4:127.0.0.1:1"
         ]
       ) {
         assert.deepStrictEqual(yield* run(Effect.void, {}, { endpoint, ...quick }), [], endpoint)
@@ -980,6 +988,16 @@ describe("secrets", () => {
         }))
     }
   }
+
+  it.live("a header too short for a secret hides none of our own words", () =>
+    Effect.gen(function*() {
+      const logs = yield* run(span, { OTEL_EXPORTER_OTLP_HEADERS: "tenant=1,region=in" }, {
+        endpoint: "http://127.0.0.1:1",
+        shutdownTimeout: "200 millis"
+      })
+      assert.strictEqual(logs.length, 1)
+      assert.match(logs[0], /^Spans were lost, 1 in all: 1 not exported before release/)
+    }))
 
   it.live("no attribute, event, name or baggage can add a header to a request", () =>
     Effect.gen(function*() {

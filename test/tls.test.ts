@@ -3,6 +3,7 @@ import { ConfigProvider, Effect, Layer, Logger, type Scope } from "effect"
 import { makeTracingLive, type TracingOptions } from "loom-tracing"
 import { X509Certificate } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Certificates from "./support/Certificates.ts"
@@ -112,6 +113,40 @@ describe("TLS", () => {
         const logs = yield* trace({ endpoint: `${endpoint}127.0.0.1:${receiver.port}` }, {
           OTEL_EXPORTER_OTLP_CERTIFICATE: files.ca,
           ...env
+        })
+        assert.strictEqual(receiver.spans.length, 1)
+        assert.deepStrictEqual(logs, [])
+      }))
+  }
+
+  for (
+    const [form, toEndpoint] of [
+      ["a path", (_, path) => `unix:${path}`],
+      ["a URL of a socket", (_, path) => `unix://${path}`],
+      ["a name", (port) => `dns:///localhost:${port}`],
+      ["an address", (port) => `ipv4:127.0.0.1:${port}`]
+    ] as ReadonlyArray<readonly [string, (port: number, path: string) => string]>
+  ) {
+    it.live(`is not used with INSECURE=true for a target as gRPC names them: ${form}`, () =>
+      Effect.gen(function*() {
+        const receiver = yield* OtlpReceiver.make()
+        const path = join((yield* makeFiles).folder, "otel.sock")
+        yield* Effect.acquireRelease(
+          Effect.promise(() => {
+            const { promise, resolve } = Promise.withResolvers<Net.Server>()
+            const server = Net.createServer((socket) => {
+              const upstream = Net.connect(receiver.port, "127.0.0.1")
+              socket.pipe(upstream)
+              upstream.pipe(socket)
+              for (const end of [socket, upstream]) end.on("error", () => {})
+            })
+            server.listen(path, () => resolve(server))
+            return promise
+          }),
+          (server) => Effect.sync(() => server.close())
+        )
+        const logs = yield* trace({ endpoint: toEndpoint(receiver.port, path) }, {
+          OTEL_EXPORTER_OTLP_INSECURE: "true"
         })
         assert.strictEqual(receiver.spans.length, 1)
         assert.deepStrictEqual(logs, [])

@@ -108,7 +108,11 @@ const remedy = (error: unknown): string => {
 
 /** What a peer that speaks something else makes of the libraries below. One that wants TLS just closes the connection. */
 const WRONG_PEERS: ReadonlyArray<readonly [pattern: RegExp, remedy: string]> = [
-  [/TLS: wrong version number/, ". The peer does not speak TLS: write http:// in the endpoint"],
+  [
+    /TLS: wrong version number/,
+    ". The peer does not speak TLS: write http:// in the endpoint, or set OTEL_EXPORTER_OTLP_INSECURE=true where it can " +
+    "have no such scheme"
+  ],
   [
     /HPE_INVALID_CONSTANT|Parse Error: Expected HTTP\//,
     ". The peer seems to speak gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use the collector's port for HTTP, " +

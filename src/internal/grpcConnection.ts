@@ -12,6 +12,7 @@ import { identity } from "effect/Function"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as Diagnostics from "node:diagnostics_channel"
 import type { Socket } from "node:net"
+import { isGrpcTarget } from "./grpcTarget.ts"
 import type { OtlpEnv } from "./otelEnv.ts"
 import { readCertificates } from "./otlpCertificates.ts"
 import { PACKAGE_NAME, PACKAGE_VERSION } from "./version.ts"
@@ -36,7 +37,7 @@ export interface GrpcConnectionOptions {
 
 /** What gRPC connects to. Without a port it is the scheme's own: gRPC would take 443 for any. */
 const addressOf = (url: string): string => {
-  if (url.startsWith("unix:")) return url
+  if (isGrpcTarget(url)) return url
   const { hostname, port, protocol } = new URL(url.includes("://") ? url : `https://${url}`)
   return `${hostname}:${port === "" ? protocol === "http:" ? 80 : 443 : port}`
 }

@@ -9,6 +9,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { isGrpcTarget } from "./grpcTarget.ts"
 import { withoutUser } from "./withoutUser.ts"
 
 /** How the value of a variable is understood: `None` means that it is wrong. */
@@ -66,18 +67,17 @@ const ratio = fromSchema(
   Schema.NumberFromString.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 )
 
-/** A gRPC or HTTP endpoint: a URL, or a bare `host:port`, which means TLS. */
-export const parseEndpoint = (raw: string): Option.Option<URL> => {
+/** A gRPC or HTTP endpoint: a URL, a bare `host:port`, which means TLS, or a target of gRPC's own. */
+export const isEndpoint = (raw: string): boolean => {
+  if (isGrpcTarget(raw)) return true
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(raw)
-  if (hasScheme ? !/^(https?|unix):\/\//i.test(raw) : !/^(\[[0-9a-f:]+\]|[\w.-]+)(:\d+)?(\/\S*)?$/i.test(raw)) {
-    return Option.none()
-  }
-  return Option.fromNullOr(URL.parse(hasScheme ? raw : `https://${raw}`))
+  return (hasScheme ? /^https?:\/\//i : /^(\[[0-9a-f:]+\]|[\w.-]+)(:\d+)?(\/\S*)?$/i).test(raw) &&
+    URL.canParse(hasScheme ? raw : `https://${raw}`)
 }
 
 const endpoint: Format<string> = {
   expected: "a URL such as http://localhost:4317",
-  parse: (raw) => Option.as(parseEndpoint(raw), raw)
+  parse: Option.liftPredicate(isEndpoint)
 }
 
 /** Nothing meant for a person to write is longer, and what is goes along with every request. */
@@ -137,6 +137,9 @@ export const captureModes = ["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_
 
 const CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
+/** What becomes of a wrong variable beside which a more general one may count. */
+const IGNORED = "it is ignored"
+
 /** What reads single variables, and adds to the warnings what is wrong with them. */
 const makeReader = (warnings: Array<string>) => {
   const raw = (name: string): Effect.Effect<Option.Option<string>> =>
@@ -152,12 +155,16 @@ const makeReader = (warnings: Array<string>) => {
       })
     )
 
-  const read = <A>(name: string, format: Format<A>): Effect.Effect<A | undefined> =>
+  const read = <A>(
+    name: string,
+    format: Format<A>,
+    outcome = "the default is used"
+  ): Effect.Effect<A | undefined> =>
     Effect.map(raw(name), (value) => {
       if (Option.isNone(value)) return undefined
       const parsed = format.parse(value.value)
       if (Option.isNone(parsed)) {
-        warnings.push(`${name} is ${show(value.value)}, expected ${format.expected}; the default is used`)
+        warnings.push(`${name} is ${show(value.value)}, expected ${format.expected}; ${outcome}`)
       }
       return Option.getOrUndefined(parsed)
     })
@@ -187,11 +194,11 @@ const makeReader = (warnings: Array<string>) => {
   /** How a signal is exported: its own variables and, with less weight, those of all signals. */
   const readOtlp = Effect.fnUntraced(function*(signal: "TRACES" | "METRICS") {
     const readOne = Effect.fnUntraced(function*<A>(name: string, format: Format<A>) {
-      const own = yield* read(`OTEL_EXPORTER_OTLP_${signal}_${name}`, format)
+      const own = yield* read(`OTEL_EXPORTER_OTLP_${signal}_${name}`, format, IGNORED)
       return own ?? (yield* read(`OTEL_EXPORTER_OTLP_${name}`, format))
     })
     return {
-      ownEndpoint: yield* read(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, endpoint),
+      ownEndpoint: yield* read(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, endpoint, IGNORED),
       endpoint: yield* read("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
       headers: {
         ...(yield* readHeaders("OTEL_EXPORTER_OTLP_HEADERS")),
@@ -271,13 +278,13 @@ export const readOtelEnv = Effect.gen(function*() {
       maxExportBatchSize: yield* read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positiveInt)
     },
     limits: {
-      attributeCount: (yield* read("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount,
+      attributeCount: (yield* read("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", limit, IGNORED)) ?? attributeCount,
       // The SDK takes 0 for no limit.
-      attributeLength: (yield* read("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", positiveInt)) ?? attributeLength,
+      attributeLength: (yield* read("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", positiveInt, IGNORED)) ?? attributeLength,
       eventCount: yield* read("OTEL_SPAN_EVENT_COUNT_LIMIT", limit),
       linkCount: yield* read("OTEL_SPAN_LINK_COUNT_LIMIT", limit),
-      attributesPerEvent: (yield* read("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount,
-      attributesPerLink: (yield* read("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", limit)) ?? attributeCount
+      attributesPerEvent: (yield* read("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", limit, IGNORED)) ?? attributeCount,
+      attributesPerLink: (yield* read("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", limit, IGNORED)) ?? attributeCount
     },
     metrics: {
       ...(yield* readOtlp("METRICS")),

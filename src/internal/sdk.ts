@@ -39,6 +39,7 @@ import type { ExportStats, Tracing } from "../Tracing.ts"
 import { onBeforeExit } from "./beforeExit.ts"
 import { ConsoleProcessor, detectColors } from "./consoleProcessor.ts"
 import { describe, explain, isRefusal } from "./exportFailure.ts"
+import { isGrpcTarget } from "./grpcTarget.ts"
 import { makeLiveTracers, reportThrown } from "./liveTracer.ts"
 import { setNoopHook } from "./noopTracer.ts"
 import { hasContextManager } from "./otelContext.ts"
@@ -149,7 +150,9 @@ const grpcEndpoint = (settings: SdkSettings): string =>
 /** By the specification, the path belongs to the endpoint of traces alone and is added to that of all signals. */
 const httpEndpoint = ({ endpoint, env: { traces } }: SdkSettings): string => {
   if (traces.ownEndpoint !== undefined && endpoint === undefined) return traces.ownEndpoint
-  const [, base, query] = /^(.*?)\/?(\?.*)?$/s.exec(endpoint ?? traces.endpoint ?? DEFAULT_HTTP_ENDPOINT)!
+  const given = endpoint ?? traces.endpoint ?? DEFAULT_HTTP_ENDPOINT
+  if (isGrpcTarget(given)) return given
+  const [, base, query] = /^(.*?)\/?(\?.*)?$/s.exec(given)!
   return `${base}/v1/traces${query ?? ""}`
 }
 
@@ -160,6 +163,11 @@ const diagnoseEndpoint = (
   { insecure }: OtlpEnv,
   report: SdkSettings["report"]
 ): void => {
+  if (isGrpcTarget(endpoint)) {
+    if (protocol === "gRPC") return
+    report(`The endpoint ${endpoint} is one for gRPC, but HTTP is spoken. Set OTEL_EXPORTER_OTLP_PROTOCOL=grpc.`)
+    return
+  }
   const [ours, theirs] = protocol === "gRPC" ? ["4317", "4318"] : ["4318", "4317"]
   const [, scheme, port] = /^(\w+:\/\/)?[^/]*?(?::(\d+))?(?:\/.*)?$/.exec(endpoint) ?? []
   const shown = withoutUser(endpoint)
@@ -201,8 +209,10 @@ const hideHeaders = (settings: SdkSettings): (message: string) => string => {
     for (let at = 0; at + SECRET_LENGTH <= word.length; at++) {
       if (secret.includes(word.slice(at, at + SECRET_LENGTH))) return true
     }
-    // A short one is hidden where it stands alone, but for quotes and full stops.
-    return secret.length < SECRET_LENGTH && word.replaceAll(/^\W+|\W+$/g, "") === secret
+    // A short one is hidden where it stands alone, but for quotes and full stops. One that is shorter than any
+    // credential would hide our own words and numbers.
+    return secret.length >= MIN_SECRET_LENGTH && secret.length < SECRET_LENGTH &&
+      word.replaceAll(/^\W+|\W+$/g, "") === secret
   }
   const isSecret = (word: string) => secrets.some((secret) => isPart(word, secret))
   return (message) => message.split(" ").map((word) => isSecret(word) ? "<redacted>" : word).join(" ")
@@ -210,6 +220,7 @@ const hideHeaders = (settings: SdkSettings): (message: string) => string => {
 
 /** So many characters of a credential are no accident. */
 const SECRET_LENGTH = 8
+const MIN_SECRET_LENGTH = 4
 
 /** Where spans go, and how it is called in a message. */
 interface Target {

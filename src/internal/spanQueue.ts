@@ -127,7 +127,8 @@ export class SpanQueue implements SpanProcessor {
   constructor(options: SpanQueueOptions) {
     this.options = options
     this.random = options.random ?? Math.random
-    this.batchSize = Math.max(1, Math.min(options.maxExportBatchSize, options.maxQueueSize))
+    // A queue that is filled by a single batch has no room for what ends while that is sent.
+    this.batchSize = Math.min(options.maxExportBatchSize, Math.ceil(options.maxQueueSize / 2))
     this.batchBytes = options.maxExportBatchBytes
   }
 

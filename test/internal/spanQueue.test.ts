@@ -373,7 +373,7 @@ describe("SpanQueue", () => {
       endMany(3)
       assert.deepStrictEqual(queue.stats, stats(13, 0, 3, 10))
       await pass(6000)
-      assert.deepStrictEqual(names(), ["0 1 2 3 4 5 6 7 8 9"])
+      assert.deepStrictEqual(names(), ["0 1 2 3 4", "5 6 7 8 9"])
       assert.deepStrictEqual(queue.stats, stats(13, 10, 3, 0))
     })
 
@@ -388,12 +388,17 @@ describe("SpanQueue", () => {
       assert.deepStrictEqual(queue.stats, stats(25, 20, 5, 0))
     })
 
-    it("takes a batch size that is larger than the queue as the queue's size", async () => {
-      const { endMany, names } = setup({ maxQueueSize: 3, maxExportBatchSize: 100 })
-      endMany(3)
-      await pass()
-      assert.deepStrictEqual(names(), ["0 1 2"])
-    })
+    for (const maxExportBatchSize of [6, 100]) {
+      it(`sends what half of it holds, so that there is room meanwhile: a batch of ${maxExportBatchSize} in 6`, async () => {
+        const { endMany, names, queue } = setup({ maxQueueSize: 6, maxExportBatchSize, answers: [after(100, succeed)] })
+        endMany(3)
+        await pass()
+        endMany(3)
+        await pass(1000)
+        assert.deepStrictEqual(names(), ["0 1 2", "3 4 5"])
+        assert.deepStrictEqual(queue.stats, stats(6, 6, 0, 0))
+      })
+    }
   })
 
   describe("failures that may pass", () => {

@@ -91,7 +91,11 @@ await bundle.write({
     // Each with all that it imports. A file that is loaded later must not need the one that loads it: a bundler would
     // take them for used because of one another, and both are left out where nobody asks for them.
     groups: [
-      { name: "core", test: /[\\/]src[\\/](?:Carrier|GenAi|internal[\\/](?:version|withoutUser))\.ts$/, priority: 2 },
+      {
+        name: "core",
+        test: /[\\/]src[\\/](?:Carrier|GenAi|internal[\\/](?:version|withoutUser|grpcTarget))\.ts$/,
+        priority: 2
+      },
       { name: "root", test: /[\\/]src[\\/]index\.ts$/, priority: 1 },
       { name: "exportFailure", test: /[\\/]internal[\\/]exportFailure\.ts$/ }
     ]
