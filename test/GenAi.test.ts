@@ -395,6 +395,23 @@ describe("withLlmSpan", () => {
         }))
     }
 
+    it.effect("an error.type that is set stays, on the span and in metrics", () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* Effect.fail(new RateLimited({ message: "slow down" })).pipe(
+          Effect.tapError(() => Effect.annotateCurrentSpan("error.type", "429")),
+          withLlmSpan(minimal),
+          recorder.run,
+          Effect.exit,
+          Effect.provideService(GenAiMetrics, true)
+        )
+        const span = recorder.span("llm.call")
+        assert.strictEqual(span.attributes["error.type"], "429")
+        assert.strictEqual(span.status.code, Api.SpanStatusCode.ERROR)
+        const [duration] = yield* Metric.snapshot
+        assert.strictEqual(duration.attributes?.["error.type"], "429")
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+
     it.effect("a timeout inside is an error", () =>
       Effect.gen(function*() {
         const recorder = Recorder.make()

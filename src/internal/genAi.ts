@@ -245,7 +245,10 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     if (exit._tag === "Failure") {
       // Before anything of the caller's is read, which could throw.
       if (!this.showsErrors) markSensitive(exit.cause, span)
+      const given = span.attributes.get(semconv.ERROR_TYPE)
       error = errorType(exit.cause)
+      // Metrics say what the span says. An interruption is no error, whatever the span says.
+      if (error !== undefined && Predicate.isString(given)) error = given
     }
     const problem = this.guard(this.writeEnd, exit)
     if (this.named !== undefined && !endsAlike(this.named.exit, exit)) this.named = undefined

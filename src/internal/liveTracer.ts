@@ -11,6 +11,7 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
 import { Baggage } from "../Carrier.ts"
 import { FLAG_RANDOM, FLAG_SAMPLED } from "../TraceContext.ts"
@@ -345,23 +346,39 @@ class LiveSpan implements LiveSpanLike {
       this.span.setAttribute("effect.fiber.interrupted", true)
       return
     }
-    this.span.setAttribute("error.type", type)
+    this.writeErrorType(type)
     const errors = isSensitive(cause) ? undefined : Cause.prettyErrors(cause, { includeCauseInStack: true })
     if (errors === undefined || this.hiddenTexts !== undefined && quotes(errors, this.hiddenTexts)) {
       this.span.setStatus({ code: Otel.SpanStatusCode.ERROR })
       this.span.addEvent("exception", { "exception.type": type }, time)
       return
     }
-    this.span.setStatus({ code: Otel.SpanStatusCode.ERROR, message: errors[0].message })
+    this.span.setStatus({ code: Otel.SpanStatusCode.ERROR, message: thrownBy(errors[0]).message })
     for (const error of errors) {
+      const { message, name } = thrownBy(error)
       this.span.addEvent("exception", {
-        "exception.type": error.name,
-        "exception.message": error.message,
+        "exception.type": name,
+        "exception.message": message,
         "exception.stacktrace": error.stack ?? ""
       }, time)
     }
   }
+
+  /** An instrumentation knows better what a failure is called, and of one over HTTP the status tells most. */
+  private writeErrorType(type: string): void {
+    const { attributes = {} } = this.span as { readonly attributes?: Otel.Attributes }
+    if (attributes["error.type"] !== undefined) return
+    const status = attributes["http.response.status_code"]
+    const isStatus = typeof status === "number" && status >= (this.kind === "client" ? 400 : 500)
+    this.span.setAttribute("error.type", isStatus ? String(status) : type)
+  }
 }
+
+const NO_MESSAGE = /^An error occurred in Effect\.try(?:Promise)?$/
+
+/** What was thrown, where Effect's own error around it says nothing more. */
+const thrownBy = (error: Error): Error =>
+  Cause.isUnknownError(error) && Predicate.isError(error.cause) && NO_MESSAGE.test(error.message) ? error.cause : error
 
 /** A span is always started by a fiber, which knows the baggage. */
 const writeBaggage = (span: Otel.Span, keys: ReadonlySet<string>): void => {

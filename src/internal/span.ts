@@ -75,7 +75,9 @@ const finish = <A, E>(
   exit: Exit.Exit<A, E>
 ): Effect.Effect<void> | undefined => {
   try {
-    if (exit._tag === "Failure" && !isLiveSpan(span)) setAttribute(span, semconv.ERROR_TYPE, errorType(exit.cause))
+    if (exit._tag === "Failure" && !isLiveSpan(span) && !span.attributes.has(semconv.ERROR_TYPE)) {
+      setAttribute(span, semconv.ERROR_TYPE, errorType(exit.cause))
+    }
     return spec.finish?.(span, exit)
   } catch {
     return undefined

@@ -3,11 +3,12 @@ import * as Otel from "@opentelemetry/api"
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks"
 import { suppressTracing } from "@opentelemetry/core"
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
-import { Context, Effect, Exit, Option, Tracer } from "effect"
+import { Cause, Context, Effect, Exit, Option, Tracer } from "effect"
 import { withScope } from "loom-tracing"
 import { makeLiveTracers } from "../../src/internal/liveTracer.ts"
 import { withSpan } from "../../src/internal/otelContext.ts"
 import { generateSpanId, generateTraceId } from "../../src/internal/randomIds.ts"
+import * as Recorder from "../support/Recorder.ts"
 
 const exporter = new InMemorySpanExporter()
 const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
@@ -172,6 +173,57 @@ describe("a span of somebody else's that throws", () => {
       yield* Effect.exit(Effect.fail("typed").pipe(Effect.withSpan("a"), Effect.withTracer(tracer)))
       assert.deepStrictEqual(exporter.getFinishedSpans().map((span) => span.name), ["a"])
     }))
+})
+
+const raise = (error: Error): never => {
+  throw error
+}
+
+describe("a span that fails", () => {
+  const fail = Effect.die(new RangeError("out of range"))
+  for (
+    const [name, kind, attributes, expected] of [
+      ["has the class of its error for error.type", "client", {}, "RangeError"],
+      ["keeps the error.type that it has", "internal", { "error.type": "rate_limited" }, "rate_limited"],
+      ["over HTTP has the status for error.type: of a client", "client", { "http.response.status_code": 404 }, "404"],
+      ["over HTTP has the status for error.type: of a server", "server", { "http.response.status_code": 502 }, "502"],
+      ["has failed by itself where its status is no server's error", "server", {
+        "http.response.status_code": 404
+      }, "RangeError"]
+    ] as ReadonlyArray<readonly [string, Tracer.SpanKind, Record<string, unknown>, string]>
+  ) {
+    it.effect(name, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(fail.pipe(Effect.withSpan("a", { kind, attributes }))).pipe(Effect.exit)
+        assert.strictEqual(recorder.span("a").attributes["error.type"], expected)
+      }))
+  }
+
+  for (
+    const [name, effect, expected] of [
+      ["a promise", Effect.tryPromise(() => Promise.reject(new RangeError("db down"))), ["RangeError", "db down"]],
+      ["a function", Effect.try(() => raise(new Error("db down"))), ["Error", "db down"]],
+      ["nothing", Effect.tryPromise(() => Promise.reject()), [
+        "UnknownError",
+        "An error occurred in Effect.tryPromise"
+      ]],
+      ["an error with a message of its own", Effect.fail(new Cause.UnknownError(new RangeError("x"), "db down")), [
+        "UnknownError",
+        "db down"
+      ]]
+    ] as ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, readonly [string, string]]>
+  ) {
+    it.effect(`says what was thrown, where Effect's own error says nothing: ${name}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(effect.pipe(Effect.withSpan("a"))).pipe(Effect.exit)
+        const { events, status } = recorder.span("a")
+        const { "exception.message": message, "exception.type": type } = events[0].attributes ?? {}
+        assert.deepStrictEqual([type, message], [...expected])
+        assert.strictEqual(status.message, expected[1])
+      }))
+  }
 })
 
 describe("identifiers", () => {
