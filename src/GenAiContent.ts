@@ -569,8 +569,10 @@ export class ContentBudget {
   /** Prints content that is written to so many places. */
   print({ kind, value }: Content, copies: number): string | undefined {
     const maxBytes = Math.floor(this.remaining / copies)
-    const plain = toPlain(value, maxBytes, cuts[kind]?.keep)
-    const tree = objects[kind]?.(plain.tree) ?? plain.tree
+    const toObject = objects[kind] ?? identity
+    // Before, for a text is cut where it is copied. After, for some objects are a text as a tree.
+    const plain = toPlain(toObject(value), maxBytes, cuts[kind]?.keep)
+    const tree = toObject(plain.tree)
     const printed = Predicate.isString(tree)
       ? printText(tree, maxBytes)
       : printJson({ ...plain, tree }, maxBytes, cuts[kind])

@@ -98,28 +98,55 @@ const withContext = (payload: unknown, context: unknown): unknown =>
   Predicate.isObject(payload) && isPlainObject(payload) ? { ...payload, [TRACE_CONTEXT_KEY]: context } : payload
 
 /** What a document says of the context. It is read whatever it is, so nothing is asked of it. */
-const CONTEXT_DOCUMENT: JsonSchema.JsonSchema = {
-  description: "The W3C trace context of the message: traceparent, tracestate and baggage, as strings",
-  examples: [{ traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }]
+const CONTEXT_PROPERTIES = {
+  [TRACE_CONTEXT_KEY]: {
+    description: "The W3C trace context of the message: traceparent, tracestate and baggage, as strings",
+    examples: [{ traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }]
+  }
 }
 
-const withContextDocument = (payload: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
-  for (const key of ["anyOf", "oneOf"]) {
+const hasContext = Predicate.hasProperty(TRACE_CONTEXT_KEY)
+
+/** What a schema says of other keys and of their number, with room for that of the context. */
+const withRoomForContext = (payload: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
+  const schema: Record<string, unknown> = { ...payload }
+  for (const key of ["allOf", "anyOf", "oneOf"]) {
     const members = payload[key]
-    if (Array.isArray(members)) return { ...payload, [key]: members.map(withContextDocument) }
+    if (Array.isArray(members)) schema[key] = members.map(withRoomForContext)
   }
-  const context = { type: "object", properties: { [TRACE_CONTEXT_KEY]: CONTEXT_DOCUMENT } }
-  if (payload.type !== "object") return { allOf: [payload, context] }
-  const properties = Predicate.isObject(payload.properties) ? payload.properties : undefined
-  return TRACE_CONTEXT_KEY in (properties ?? {})
-    ? payload
-    : { ...payload, properties: { ...properties, ...context.properties } }
+  const { additionalProperties, maxProperties, properties, propertyNames } = payload
+  if (Predicate.isNumber(maxProperties)) schema.maxProperties = maxProperties + 1
+  if (propertyNames !== undefined) schema.propertyNames = { anyOf: [propertyNames, { const: TRACE_CONTEXT_KEY }] }
+  if (properties !== undefined || additionalProperties !== undefined) {
+    schema.properties = { ...properties as object, ...hasContext(properties) ? {} : CONTEXT_PROPERTIES }
+  }
+  return schema
 }
+
+const showsContext = ({ anyOf, oneOf, properties }: JsonSchema.JsonSchema): boolean =>
+  properties !== undefined || [anyOf, oneOf].some((members) => Array.isArray(members) && members.every(showsContext))
+
+const withContextDocument = (payload: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
+  const schema = withRoomForContext(payload)
+  return showsContext(schema)
+    ? schema
+    : { allOf: [schema, { type: "object", properties: CONTEXT_PROPERTIES }] }
+}
+
+/** A schema by what it says and not by its name, behind which there would be no room for the context. */
+const withoutName = (ast: SchemaAST.AST): Schema.Top =>
+  SchemaAST.isUnion(ast)
+    ? Schema.Union(ast.types.map(withoutName), ast.options)
+    : Schema.make<Schema.Top>(ast).annotate({ identifier: undefined })
 
 /** Anything, for a parser, which leaves it to the payload's schema. For a document, what that schema says. */
 const documented = (payload: Schema.Codec<unknown, unknown>) =>
   Schema.Any.check(Schema.makeFilter(() => true, {
-    representation: { id: "loom-tracing/TracedMessage", payload: null, schemas: [SchemaAST.toEncoded(payload.ast)] },
+    representation: {
+      id: "loom-tracing/TracedMessage",
+      payload: null,
+      schemas: [withoutName(SchemaAST.toEncoded(payload.ast)).ast]
+    },
     toJsonSchema: ({ schemas: [schema] }) => withContextDocument(schema)
   }))
 

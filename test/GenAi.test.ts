@@ -1001,6 +1001,22 @@ describe("withToolSpan", () => {
         assert.strictEqual(recorder.spans[0].attributes["gen_ai.tool.call.result"], expected)
       }))
   }
+
+  it.effect("records JSON from `redact` that is too long for its place as an object still", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({
+        genAi: {
+          capture: "SPAN_ONLY",
+          maxContentBytes: 400,
+          redact: ({ kind, value }) => ({ kind, value: JSON.stringify(value) })
+        }
+      })
+      const given = { city: "Paris", body: "x".repeat(1000), key: "k" }
+      yield* recorder.run(Effect.void.pipe(withToolSpan({ name: "t", arguments: given })))
+      const printed = JSON.parse(String(recorder.spans[0].attributes["gen_ai.tool.call.arguments"]))
+      assert.deepStrictEqual({ ...printed, body: "" }, { ...given, body: "" })
+      assert.match(printed.body, /^x+…\[cut\]$/)
+    }))
 })
 
 describe("withAgentSpan", () => {

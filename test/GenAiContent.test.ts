@@ -814,7 +814,9 @@ describe("content that does not fit", () => {
         ][Math.abs(shape) % 3]
       })
       const cut: ElementCut = { ...keepLast, keep }
-      assert.strictEqual(print(list, maxBytes, cut), printJson(toPlain(list), maxBytes, cut))
+      const printed = printJson(toPlain(list), maxBytes, cut)
+      assert.strictEqual(print(list, maxBytes, cut), printed)
+      assert.strictEqual(print({ toJSON: () => list }, maxBytes, cut), printed)
       const object = Object.fromEntries(Object.entries(list))
       const isMark = (json: string | undefined) => json === undefined || /^{"cut":"<[\w ]+>"}$/.test(json)
       const [limited, whole] = [print(object, maxBytes), printJson(toPlain(object), maxBytes)]
@@ -838,6 +840,16 @@ describe("content that does not fit", () => {
     }
     assert.strictEqual(print({ rows }, 200), `{"cut":"<more than 200 bytes>"}`)
     assert.isBelow(reads, 600)
+    // Texts take room as well.
+    reads = 0
+    const texts = Array.from({ length: 10_000 }, () => ({
+      get text() {
+        reads++
+        return "x".repeat(1000)
+      }
+    }))
+    assert.isDefined(print(texts, 5000, keepLast))
+    assert.isBelow(reads, 100)
     // To ask for every hole takes seconds.
     const holes: Array<unknown> = []
     holes.length = 100_000_000

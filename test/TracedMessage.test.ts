@@ -223,6 +223,7 @@ describe("TracedMessage", () => {
     }
   }
 
+  class Later extends Job.extend<Later>("Later")({ by: Schema.String }) {}
   /** Recursive, so that its document is a reference. */
   interface Tree {
     readonly name: string
@@ -235,7 +236,10 @@ describe("TracedMessage", () => {
   const documented: typeof payloads = [
     // Effect reads no document of a record with other keys.
     ...payloads.filter(([name]) => name !== "a record"),
-    ["a tree", Tree, { name: "root", children: [] }]
+    ["a tree", Tree, { name: "root", children: [] }],
+    ["a struct with a name", Task.annotate({ identifier: "Task" }), task],
+    ["a union with a name in it", Schema.Union([Task.annotate({ identifier: "Task" }), Job]), task],
+    ["a class that extends another", Later, new Later({ at: new Date(0), by: "x" })]
   ]
   for (const [name, schema, payload] of documented) {
     it.effect(`is documented as its payload, with the context beside it: ${name}`, () =>
@@ -243,8 +247,7 @@ describe("TracedMessage", () => {
         const traced = TracedMessage(schema)
         const message = { payload, traceContext: Option.some(context) }
         const wire = yield* Schema.encodeEffect(Schema.toCodecJson(traced))(message)
-        // A reference to the payload's own document cannot be opened for another key.
-        for (const onExcessProperty of schema === Tree ? ["ignore"] as const : ["ignore", "error"] as const) {
+        for (const onExcessProperty of ["ignore", "error"] as const) {
           for (const side of [traced, Schema.toEncoded(traced)]) {
             const document = Schema.toJsonSchemaDocument(side, { onExcessProperty })
             const isValid = Schema.is(SchemaRepresentation.fromJsonSchemaDocument(document, { patterns: "apply" }))
@@ -260,7 +263,12 @@ describe("TracedMessage", () => {
   for (
     const [name, schema, own] of [
       ["a struct", Schema.Struct({ id: Schema.String }), { required: ["id"], additionalProperties: true }],
-      ["a record", Schema.Record(Schema.String, Schema.String), { additionalProperties: { type: "string" } }]
+      ["a record", Schema.Record(Schema.String, Schema.String), { additionalProperties: { type: "string" } }],
+      [
+        "a record of few keys",
+        Schema.Record(Schema.String, Schema.String).check(Schema.isMaxProperties(2)),
+        { additionalProperties: { type: "string" }, maxProperties: 3 }
+      ]
     ] as ReadonlyArray<readonly [string, Schema.Codec<unknown, object>, object]>
   ) {
     it(`says in its document what the context is: ${name}`, () => {

@@ -15,6 +15,9 @@ const CUT_BYTES = Buffer.byteLength(CUT)
 /** Strings up to this many bytes are left whole: names, ids and types, without which the rest means little. */
 const MIN_STRING = 64
 
+/** What is left of a longer string takes no less than this: the last character did not fit, and takes six bytes at most. */
+const MIN_CUT_STRING = MIN_STRING - 6
+
 /**
  * How an array that does not fit loses elements: which end stays, and what
  * stands for those that are gone.
@@ -93,8 +96,10 @@ interface Room {
   /** Of a string, at most this many code units and one more: each takes a byte or more. */
   readonly maxBytes: number
   readonly keep: ElementCut["keep"]
-  /** How many values, each of which takes a byte or more as well; below zero once there was one too many. */
+  /** How many values and characters, each of which takes a byte or more; below zero once there was one too many. */
   values: number
+  /** Lists and objects around what is copied now. */
+  depth: number
   omitted: number
   hasEnds: boolean
 }
@@ -106,7 +111,7 @@ interface Room {
  * @internal
  */
 export const toPlain = (value: unknown, maxBytes = Infinity, keep: ElementCut["keep"] = "first"): Plain => {
-  const room: Room = { maxBytes, keep, values: maxBytes, omitted: 0, hasEnds: true }
+  const room: Room = { maxBytes, keep, values: maxBytes, depth: 0, omitted: 0, hasEnds: true }
   const tree = plain(value, "", [], room)
   return { tree, lost: room.values < 0 ? "values" : room.hasEnds ? "nothing" : "ends", omitted: room.omitted }
 }
@@ -135,6 +140,7 @@ const plain = (value: unknown, key: string, ancestors: Array<object>, room: Room
 
 const plainString = (value: string, room: Room): string => {
   const text = plainText(value)
+  room.values -= Math.min(text.length, MIN_CUT_STRING)
   if (text.length <= room.maxBytes) return text
   room.hasEnds = false
   return text.slice(0, room.maxBytes + 1)
@@ -155,7 +161,7 @@ const plainObject = (value: object, key: string, ancestors: Array<object>, room:
 
 const plainList = (list: ReadonlyArray<unknown>, ancestors: Array<object>, room: Room): Array<unknown> => {
   const copy: Array<unknown> = []
-  const isOutermost = ancestors.length === 1
+  const isOutermost = room.depth++ === 0
   const fromEnd = isOutermost && room.keep === "last"
   for (let count = 0; count < list.length; count++) {
     const index = fromEnd ? list.length - 1 - count : count
@@ -167,6 +173,7 @@ const plainList = (list: ReadonlyArray<unknown>, ancestors: Array<object>, room:
     }
     copy.push(item)
   }
+  room.depth--
   return fromEnd ? copy.reverse() : copy
 }
 
@@ -174,6 +181,7 @@ const plainFields = (value: object, ancestors: Array<object>, room: Room): Recor
   const fields = value as Record<string, unknown>
   const encoded = encodedField(fields)
   const copy: Record<string, unknown> = {}
+  room.depth++
   for (const key of Object.keys(fields)) {
     const field = fields[key]
     const content = key === encoded && Predicate.isString(field)
@@ -189,6 +197,7 @@ const plainFields = (value: object, ancestors: Array<object>, room: Room): Recor
       copy[key] = content
     }
   }
+  room.depth--
   return copy
 }
 
