@@ -566,9 +566,9 @@ export class ContentBudget {
     this.reserve = 0
   }
 
-  /** Prints content that is written to so many places. */
-  print({ kind, value }: Content, copies: number): string | undefined {
-    const maxBytes = Math.floor(this.remaining / copies)
+  /** Prints content that is written so many times, and that other forms want as much room for. */
+  print({ kind, value }: Content, copies: number, otherForms = 0): string | undefined {
+    const maxBytes = Math.floor(this.remaining / (copies + otherForms))
     const toObject = objects[kind] ?? identity
     // Before, for a text is cut where it is copied. After, for some objects are a text as a tree.
     const plain = toPlain(toObject(value), maxBytes, cuts[kind]?.keep)
@@ -579,6 +579,16 @@ export class ContentBudget {
     if (printed !== undefined) this.remaining -= Buffer.byteLength(printed) * copies
     return printed
   }
+}
+
+/** Milliseconds. A redactor that hangs must not hang the call whose content it is given. */
+const MAX_REDACTION = 5000
+
+/** Nobody waits for a promise here. One that fails must not end the process either. */
+const notLater = <A>(value: A): A => {
+  if (value instanceof Promise) value.catch(() => {})
+  if (Predicate.isPromiseLike(value)) throw new TypeError("it is a promise")
+  return value
 }
 
 const evaluate = <A>(lazy: Lazy<A>): A => Predicate.isFunction(lazy) ? (lazy as () => A)() : lazy
@@ -601,7 +611,7 @@ export const captureContent = <A>(
 ): Effect.Effect<void> | undefined => {
   let content: Content
   try {
-    content = { kind, value: convert(evaluate(lazy)) }
+    content = { kind, value: convert(notLater(evaluate(lazy))) }
   } catch (error) {
     return reportOnce(callback, `The content "${kind}" could not be made; the span goes without`, error)
   }
@@ -619,8 +629,9 @@ export const captureContent = <A>(
   }
   try {
     const redacted = settings.redact(content)
-    if (!Effect.isEffect(redacted)) return finish(redacted)
-    return Effect.matchCauseEffect(redacted, {
+    if (!Effect.isEffect(redacted)) return finish(notLater(redacted))
+    // What the call has brought is waited for where nothing can interrupt it.
+    return Effect.matchCauseEffect(Effect.timeout(Effect.interruptible(redacted), MAX_REDACTION), {
       onFailure: (cause) => failed(cause) ?? Effect.void,
       onSuccess: (redacted) => finish(redacted) ?? Effect.void
     })

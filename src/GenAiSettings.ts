@@ -59,7 +59,7 @@ export interface GenAiSettings {
   readonly capture: ContentCapture
   /**
    * Changes content before it is recorded. Content whose redaction throws or
-   * fails is dropped. An effect is waited for, so it should be quick. Where it
+   * fails is dropped. An effect is waited for, five seconds at most. Where it
    * is set, messages of errors are not recorded, since they could quote what
    * it would have changed.
    */

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Effect, Logger, Option, Redactable, Redacted, Schema, SchemaRepresentation } from "effect"
+import { Data, Effect, Fiber, Logger, Option, Redactable, Redacted, Schema, SchemaRepresentation } from "effect"
 import type { JsonSchema } from "effect"
+import { TestClock } from "effect/testing"
 import {
   type ChatMessage,
   type Content,
@@ -365,6 +366,27 @@ describe("the capture mode", () => {
       assert.isAtMost(onSpan + bytesOf(span.events[0].attributes ?? {}), 1000)
     }))
 
+  for (const size of [300, 700, 1000, 2000, 5000]) {
+    it.effect(`both forms of Loom's have room where each content has ${size} bytes`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_AND_EVENT", maxContentBytes: 2000 } })
+        const text = "x".repeat(size)
+        yield* recorder.run(
+          Effect.void.pipe(withLlmSpan({ ...minimal, input: text, response: () => ({ output: text }) }))
+        )
+        const [span] = recorder.spans
+        assert.deepStrictEqual(
+          span.events.map(({ name, attributes }) => [name, Object.values(attributes ?? {}).join("").includes("xxx")]),
+          [["gen_ai.content.prompt", true], ["gen_ai.content.completion", true], [details[0], true]]
+        )
+        const printed = span.events.flatMap(({ attributes = {} }) => Object.values(attributes).map(String)).filter((
+          value
+        ) => value.includes("xxx"))
+        assert.lengthOf(printed, 4)
+        assert.isAtMost(Buffer.byteLength(printed.join("")), 2000)
+      }))
+  }
+
   it.effect("a span that is not sampled costs no content", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make({
@@ -392,7 +414,9 @@ describe("redaction", () => {
       ["fails", () => Effect.fail(SECRET)],
       ["dies", () => Effect.die(new RangeError(SECRET))],
       ["returns nothing", () => undefined as never],
-      ["brings nothing", () => Effect.succeed(undefined as never)]
+      ["brings nothing", () => Effect.succeed(undefined as never)],
+      ["returns a promise", (content) => Promise.resolve(content) as never],
+      ["returns a promise that fails", () => Promise.reject(new RangeError(SECRET)) as never]
     ] as ReadonlyArray<readonly [string, GenAiSettings["redact"]]>
   ) {
     it.effect(`a redactor that ${name} costs the content alone, and is reported once without quoting it`, () =>
@@ -415,6 +439,44 @@ describe("redaction", () => {
         assert.notInclude(logs[0], SECRET)
       }))
   }
+
+  it.effect("a redactor that hangs costs the content alone, after five seconds", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY", redact: () => Effect.never } })
+      const fiber = yield* Effect.succeed(1).pipe(
+        withToolSpan({ name: "t", result: () => SECRET }),
+        recorder.run,
+        Effect.provide(Logger.layer([])),
+        Effect.forkChild
+      )
+      yield* Effect.yieldNow
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), 1)
+      assert.isUndefined(recorder.spans[0].attributes["gen_ai.tool.call.result"])
+    }))
+
+  it.effect("content that is a promise is none, and its failure is nobody's", () =>
+    Effect.gen(function*() {
+      const logs: Array<string> = []
+      const logger = Logger.layer([Logger.make(({ message }) => logs.push(String(message)))])
+      const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })
+      const tool = Effect.succeed(1).pipe(
+        withToolSpan({
+          name: "t",
+          arguments: () => Promise.resolve({ q: 1 }),
+          result: () => Promise.reject(new Error(SECRET))
+        })
+      )
+      const results = yield* recorder.run(Effect.all([tool, tool])).pipe(Effect.provide(logger))
+      // A rejection without a handler would be told of by now.
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      assert.deepStrictEqual(results, [1, 1])
+      assert.deepStrictEqual(logs, [
+        `The content "tool_arguments" could not be made; the span goes without (TypeError)`,
+        `The content "tool_result" could not be made; the span goes without (TypeError)`
+      ])
+      assert.notProperty(recorder.spans[0].attributes, "gen_ai.tool.call.arguments")
+    }))
 
   it.effect("every kind of content goes through it", () =>
     Effect.gen(function*() {

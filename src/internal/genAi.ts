@@ -395,6 +395,11 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     return (this.capturesAsAttributes ? 1 : 0) + (this.details === undefined ? 0 : 1)
   }
 
+  /** Whether content is recorded on the span in Loom's form, beside the convention's in the event. */
+  private hasLoomForm(kind: Content["kind"]): boolean {
+    return this.capturesOnSpan && this.capturesAsLoomDoes && (kind === "input_messages" || kind === "output_messages")
+  }
+
   /** Takes what a function of the caller's says that the operation has brought. */
   protected captureResult<T>(
     kind: Content["kind"],
@@ -418,7 +423,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     const { copies } = this
     if (lazy === undefined || copies === 0) return undefined
     return captureContent(this.settings, kind, lazy, convert, (content) => {
-      const printed = this.budget?.print(content, copies)
+      const printed = this.budget?.print(content, copies, this.hasLoomForm(kind) ? 1 : 0)
       if (printed !== undefined) this.content?.push([key, printed])
     }, callback)
   }
