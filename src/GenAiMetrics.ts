@@ -217,7 +217,13 @@ const usage = {
   reasoning: tokenCount("gen_ai.client.inference.usage.reasoning.output_tokens", "Output tokens spent on reasoning")
 }
 
-const isCount = (value: number | undefined): value is number => Number.isSafeInteger(value) && value as number >= 0
+/**
+ * Whether a value is a number of tokens.
+ *
+ * @internal
+ */
+export const isCount = (value: number | undefined): value is number =>
+  Number.isSafeInteger(value) && value as number >= 0
 
 /** Adds a total to a counter, split by modality as far as that is known. */
 const count = (

@@ -395,6 +395,31 @@ describe("withLlmSpan", () => {
         }))
     }
 
+    for (
+      const [name, response, expected] of [
+        ["usage", { id: "r", usage: null, usageByModality: null, model: null }, { "gen_ai.response.id": "r" }],
+        ["finish reasons", { id: "r", finishReasons: null, openai: null, usage: { inputTokens: 3 } }, {
+          "gen_ai.response.id": "r",
+          "gen_ai.usage.input_tokens": 3
+        }],
+        ["numbers that count nothing", { usage: { inputTokens: NaN, outputTokens: -1, cacheReadInputTokens: "5" } }, {}]
+      ] as ReadonlyArray<readonly [string, object, object]>
+    ) {
+      it.effect(`a response is read around what its type rules out: ${name}`, () =>
+        Effect.gen(function*() {
+          const recorder = Recorder.make({ genAi: { convention: "latest" } })
+          yield* Effect.void.pipe(
+            withLlmSpan({ ...minimal, response: () => response }),
+            recorder.run,
+            Effect.provideService(GenAiMetrics, true)
+          )
+          const read = Object.entries(recorder.spans[0].attributes).filter(([key]) => /response|usage/.test(key))
+          assert.deepStrictEqual(Object.fromEntries(read), expected)
+          const [duration] = yield* Metric.snapshot
+          assert.notProperty(duration.attributes, "gen_ai.response.model")
+        }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+    }
+
     it.effect("an error.type that is set stays, on the span and in metrics", () =>
       Effect.gen(function*() {
         const recorder = Recorder.make()

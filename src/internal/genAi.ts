@@ -29,7 +29,7 @@ import {
   normalizeResult,
   type ToolDefinition
 } from "../GenAiContent.ts"
-import { clientOperationDuration, GenAiMetrics } from "../GenAiMetrics.ts"
+import { clientOperationDuration, GenAiMetrics, isCount } from "../GenAiMetrics.ts"
 import { type Content, GenAiSettings } from "../GenAiSettings.ts"
 import { errorType, markSensitive } from "./errors.ts"
 import { isTracingOff } from "./off.ts"
@@ -319,6 +319,11 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     if (value !== undefined && value !== null) this.write(key, value)
   }
 
+  /** Writes a number of tokens. What is none, as metrics have it, is left out. */
+  protected setCount(key: string, value: number | undefined): void {
+    if (isCount(value)) this.write(key, value)
+  }
+
   private write(key: string, value: unknown): void {
     this.current?.attribute(key, value)
     if (this.details !== undefined) this.details[key] = value
@@ -355,11 +360,11 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   protected setResponse(response: LlmResponse): void {
     this.set(semconv.GEN_AI_RESPONSE_ID, response.id)
     this.set(semconv.GEN_AI_RESPONSE_MODEL, response.model)
-    if (response.finishReasons !== undefined && response.finishReasons.length > 0) {
+    if (Predicate.isNotNullish(response.finishReasons) && response.finishReasons.length > 0) {
       // A choice that ends without a reason has gone wrong, says the convention.
       this.set(semconv.GEN_AI_RESPONSE_FINISH_REASONS, response.finishReasons.map((reason) => reason ?? "error"))
     }
-    if (response.openai !== undefined && speaksOpenAi(this.start[semconv.GEN_AI_PROVIDER_NAME])) {
+    if (Predicate.isNotNullish(response.openai) && speaksOpenAi(this.start[semconv.GEN_AI_PROVIDER_NAME])) {
       this.set(semconv.OPENAI_RESPONSE_SERVICE_TIER, response.openai.serviceTier)
       this.set(semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT, response.openai.systemFingerprint)
     }
@@ -368,26 +373,26 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   }
 
   protected setUsage(usage: LlmUsage, byModality?: UsageByModality | undefined): void {
-    this.set(semconv.GEN_AI_USAGE_INPUT_TOKENS, usage.inputTokens)
-    this.set(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, usage.outputTokens)
-    this.set(semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, usage.cacheReadInputTokens)
-    this.set(semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, usage.reasoningOutputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_INPUT_TOKENS, usage.inputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, usage.outputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, usage.cacheReadInputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, usage.reasoningOutputTokens)
     if (this.settings.convention === "loom") {
-      this.set(semconv.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS, usage.cacheWriteInputTokens)
+      this.setCount(semconv.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS, usage.cacheWriteInputTokens)
       return
     }
-    this.set(semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS, usage.cacheWriteInputTokens)
-    if (byModality === undefined) return
+    this.setCount(semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS, usage.cacheWriteInputTokens)
+    if (Predicate.isNullish(byModality)) return
     const { audio, image, text } = byModality
-    this.set(semconv.GEN_AI_USAGE_TEXT_INPUT_TOKENS, text?.inputTokens)
-    this.set(semconv.GEN_AI_USAGE_TEXT_OUTPUT_TOKENS, text?.outputTokens)
-    this.set(semconv.GEN_AI_USAGE_TEXT_CACHE_READ_INPUT_TOKENS, text?.cacheReadInputTokens)
-    this.set(semconv.GEN_AI_USAGE_IMAGE_INPUT_TOKENS, image?.inputTokens)
-    this.set(semconv.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS, image?.outputTokens)
-    this.set(semconv.GEN_AI_USAGE_IMAGE_CACHE_READ_INPUT_TOKENS, image?.cacheReadInputTokens)
-    this.set(semconv.GEN_AI_USAGE_AUDIO_INPUT_TOKENS, audio?.inputTokens)
-    this.set(semconv.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS, audio?.outputTokens)
-    this.set(semconv.GEN_AI_USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, audio?.cacheReadInputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_TEXT_INPUT_TOKENS, text?.inputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_TEXT_OUTPUT_TOKENS, text?.outputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_TEXT_CACHE_READ_INPUT_TOKENS, text?.cacheReadInputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_IMAGE_INPUT_TOKENS, image?.inputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS, image?.outputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_IMAGE_CACHE_READ_INPUT_TOKENS, image?.cacheReadInputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_AUDIO_INPUT_TOKENS, audio?.inputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS, audio?.outputTokens)
+    this.setCount(semconv.GEN_AI_USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, audio?.cacheReadInputTokens)
   }
 
   /** The places that content is written to. */

@@ -156,11 +156,12 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
     const { response } = this
     if (response === undefined) return
     this.setResponse(response)
-    if (response.usage === undefined) return
+    // Values of providers may hold `null` where a type says that they do not.
+    if (Predicate.isNullish(response.usage)) return
     this.setUsage(response.usage, response.usageByModality)
     if (this.settings.convention === "loom") {
-      this.set(semconv.LLM_PROMPT_TOKENS, response.usage.inputTokens)
-      this.set(semconv.LLM_COMPLETION_TOKENS, response.usage.outputTokens)
+      this.setCount(semconv.LLM_PROMPT_TOKENS, response.usage.inputTokens)
+      this.setCount(semconv.LLM_COMPLETION_TOKENS, response.usage.outputTokens)
     }
     if (response.usage.inputTokens !== undefined || response.usage.outputTokens !== undefined) {
       this.session.run?.addUsage()
@@ -180,7 +181,7 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
   /** What tells the series of a metric apart. */
   protected get metricAttributes(): Attributes {
     const model = this.response?.model
-    return model === undefined ? this.start : { ...this.start, [semconv.GEN_AI_RESPONSE_MODEL]: model }
+    return Predicate.isString(model) ? { ...this.start, [semconv.GEN_AI_RESPONSE_MODEL]: model } : this.start
   }
 
   protected override measure(seconds: number, error: string | undefined): void {
@@ -191,7 +192,7 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
       error === undefined ? attributes : { ...attributes, [semconv.ERROR_TYPE]: error },
       this.context
     )
-    if (this.response?.usage !== undefined) {
+    if (Predicate.isNotNullish(this.response?.usage)) {
       const { usage, usageByModality } = this.response
       recordTokens(convention, usage, usageByModality ?? {}, attributes, this.context)
     }

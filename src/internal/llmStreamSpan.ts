@@ -48,8 +48,10 @@ export class LlmStreamSpan<A, E, S> extends LlmSpan<unknown, E> {
     let problem: Effect.Effect<void> | undefined
     for (const chunk of chunks) {
       try {
-        this.state ??= { value: fold.initial({ content: this.captures }) }
-        this.state.value = fold.step(this.state.value, chunk)
+        const state = this.state ?? { value: fold.initial({ content: this.captures }) }
+        state.value = fold.step(state.value, chunk)
+        // Not before: of what has not been read, there is nothing to tell.
+        this.state = state
       } catch (error) {
         problem ??= reportFold(fold.step, error)
       }
