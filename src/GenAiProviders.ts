@@ -8,16 +8,11 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import {
-  type LlmCallOptions,
-  type LlmRequest,
-  type LlmResponse,
-  type LlmUsage,
-  withEmbeddingsSpan,
-  withLlmSpan
-} from "./GenAi.ts"
+import { isPlainObject } from "./Carrier.ts"
+import { type LlmCallOptions, type LlmRequest, type LlmResponse, type LlmUsage, withEmbeddingsSpan } from "./GenAi.ts"
 import type { LlmStreamFold } from "./GenAiStream.ts"
-import { speaksOpenAi } from "./internal/genAi.ts"
+import { speaksOpenAi, withGenAiSpan } from "./internal/genAi.ts"
+import { LlmSpan } from "./internal/llmSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as anthropic from "./internal/providers/anthropic.ts"
 import * as bedrock from "./internal/providers/bedrock.ts"
@@ -25,7 +20,7 @@ import * as effectAi from "./internal/providers/effectAi.ts"
 import * as google from "./internal/providers/google.ts"
 import * as ollama from "./internal/providers/ollama.ts"
 import * as openAi from "./internal/providers/openai.ts"
-import { defined, read, readString } from "./internal/providers/read.ts"
+import { defined, isRecord, read, readString } from "./internal/providers/read.ts"
 import { providerAt, serverOf } from "./internal/providers/server.ts"
 import { StreamedResponse as State } from "./internal/providers/stream.ts"
 import * as usage from "./internal/providers/usage.ts"
@@ -210,9 +205,10 @@ const callOf = (derived: LlmCallOptions, options: ProviderCallOptions | undefine
 const makeSpan = <Request>(
   name: string,
   call: (params: Request, options: ProviderCallOptions | undefined) => LlmCallOptions,
-  response: (value: unknown) => LlmResponse
+  response: (value: unknown) => LlmResponse,
+  keys: ReadonlyArray<string>
 ): ProviderSpan<Request> => {
-  const warnOfStream = makeWarnOfStream(name)
+  const warnOf = makeWarnOf(name, keys)
   return dual(
     (args) => Effect.isEffect(args[0]),
     <A, E, R>(self: Effect.Effect<A, E, R>, params: Request, options?: ProviderCallOptions) =>
@@ -225,13 +221,25 @@ const makeSpan = <Request>(
         } catch (error) {
           return withoutSpan(self, call, error)
         }
-        const traced = { ...described, response }
-        return Effect.tap(
-          traced.operation === "embeddings" ? withEmbeddingsSpan(self, traced) : withLlmSpan(self, traced),
-          warnOfStream
-        )
+        let span: LlmSpan<A, E> | undefined
+        let answer: LlmResponse | undefined
+        const take = (value: A) => answer = response(bodyOf(value))
+        const traced = described.operation === "embeddings"
+          ? withEmbeddingsSpan(self, { ...described, response: take })
+          : withGenAiSpan(self, (fiber) => span = new LlmSpan<A, E>(fiber, described, take))
+        return Effect.tap(traced, (value) =>
+          warnOf(
+            bodyOf(value),
+            answer !== undefined && Object.keys(answer).length === 0 && span?.isAnswered !== true
+          ))
       })
   )
+}
+
+/** The answer itself, where `withResponse` of OpenAI's and Anthropic's clients has put the one of HTTP beside it. */
+const bodyOf = (value: unknown): unknown => {
+  const data = read(value, "data")
+  return isRecord(data) && isRecord(read(value, "response")) ? data : value
 }
 
 const isStream = (value: unknown): boolean => {
@@ -242,16 +250,32 @@ const isStream = (value: unknown): boolean => {
   }
 }
 
-/** Warns, once, of an answer that had not come when its span has ended. */
-const makeWarnOfStream = (name: string) => {
-  let warned = false
-  return (value: unknown): Effect.Effect<void> => {
+/** Whether a value has the form of an answer, though it may say nothing: one of its keys, or nothing at all. */
+const hasForm = (value: unknown, keys: ReadonlyArray<string>): boolean => {
+  if (!isRecord(value)) return false
+  try {
+    return keys.some((key) => key in value) || (isPlainObject(value) && Object.keys(value).length === 0)
+  } catch {
+    return true
+  }
+}
+
+/** Warns, each once, of an answer that had not come when its span has ended, and of a value that is none. */
+const makeWarnOf = (name: string, keys: ReadonlyArray<string>) => {
+  const warned = new Set<string>()
+  const once = (message: string): Effect.Effect<void> => {
+    if (warned.has(message)) return Effect.void
+    warned.add(message)
+    return warn(message)
+  }
+  const ofStream =
+    `${name} ends its span before the answer that is streamed; use withLlmStreamSpan or traceAsyncIterable for that`
+  const ofNone = `${name} has found no answer in what its effect has given, and its span tells nothing of one; ` +
+    "it belongs directly around the client's call, before its answer is mapped"
+  return (value: unknown, isUnread: boolean): Effect.Effect<void> => {
     // The AWS SDK has the stream inside of what it answers.
-    if (warned || !isStream(value) && !isStream(read(value, "stream"))) return Effect.void
-    warned = true
-    return warn(
-      `${name} ends its span before the answer that is streamed; use withLlmStreamSpan or traceAsyncIterable for that`
-    )
+    if (isStream(value) || isStream(read(value, "stream"))) return once(ofStream)
+    return isUnread && !hasForm(value, keys) ? once(ofNone) : Effect.void
   }
 }
 
@@ -394,11 +418,15 @@ export const openAiFold: LlmStreamFold<object, StreamedResponse> = makeFold(open
  * **Details**
  *
  * Works with every server that speaks OpenAI's API; `baseURL` or `client` tells
- * which it is. The effect keeps its type; a result that is no response of the
- * API adds nothing to the span. A request for embeddings gets the span of
+ * which it is. The effect keeps its type. What `withResponse()` of the client
+ * gives is read as well. A request for embeddings gets the span of
  * `withEmbeddingsSpan`.
  *
  * **Gotchas**
+ *
+ * It belongs directly around the client's call. A result that is no response of
+ * the API, as one that was mapped before, adds nothing to the span, and a warning
+ * says so once.
  *
  * The span ends with the effect. Where that gives a stream whose chunks are yet
  * to come, nothing is known of the answer, and a warning says so once: use
@@ -426,7 +454,13 @@ export const openAiFold: LlmStreamFold<object, StreamedResponse> = makeFold(open
  * @category combinators
  * @since 0.1.0
  */
-export const withOpenAiSpan: ProviderSpan<OpenAiParams> = makeSpan("withOpenAiSpan", openAiCall, openAiResponse)
+export const withOpenAiSpan: ProviderSpan<OpenAiParams> = makeSpan(
+  "withOpenAiSpan",
+  openAiCall,
+  openAiResponse,
+  // Beside answers: images, tokens that were counted and moderations.
+  ["object", "choices", "output", "data", "input_tokens", "results"]
+)
 
 // =============================================================================
 // Anthropic
@@ -506,7 +540,8 @@ export const anthropicResponse: (value: unknown) => LlmResponse = anthropic.resp
 export const anthropicFold: LlmStreamFold<object, StreamedResponse> = makeFold(anthropic.step)
 
 /**
- * Runs a call of Anthropic's SDK inside a span, as its request describes it.
+ * Runs a call of Anthropic's SDK inside a span, as its request describes it. It
+ * belongs directly around the client's call, whose answer it reads.
  *
  * **Example** (Tracing a message)
  *
@@ -532,7 +567,9 @@ export const anthropicFold: LlmStreamFold<object, StreamedResponse> = makeFold(a
 export const withAnthropicSpan: ProviderSpan<AnthropicParams> = makeSpan(
   "withAnthropicSpan",
   anthropicCall,
-  anthropicResponse
+  anthropicResponse,
+  // Of tokens that were counted.
+  ["input_tokens"]
 )
 
 // =============================================================================
@@ -606,7 +643,8 @@ export const ollamaResponse: (value: unknown) => LlmResponse = ollama.response
 export const ollamaFold: LlmStreamFold<object, StreamedResponse> = makeFold(ollama.step)
 
 /**
- * Runs a call of Ollama's SDK inside a span, as its request describes it.
+ * Runs a call of Ollama's SDK inside a span, as its request describes it. It
+ * belongs directly around the client's call, whose answer it reads.
  *
  * **Example** (Tracing a chat)
  *
@@ -627,7 +665,12 @@ export const ollamaFold: LlmStreamFold<object, StreamedResponse> = makeFold(olla
  * @category combinators
  * @since 0.1.0
  */
-export const withOllamaSpan: ProviderSpan<OllamaParams> = makeSpan("withOllamaSpan", ollamaCall, ollamaResponse)
+export const withOllamaSpan: ProviderSpan<OllamaParams> = makeSpan(
+  "withOllamaSpan",
+  ollamaCall,
+  ollamaResponse,
+  ["done", "created_at", "embeddings", "embedding"]
+)
 
 // =============================================================================
 // Google
@@ -716,7 +759,8 @@ export const googleFold: LlmStreamFold<object, StreamedResponse> = makeFold(goog
 
 /**
  * Runs a call of Google's SDK for `generateContent` inside a span, as its
- * request describes it.
+ * request describes it. It belongs directly around the client's call, whose
+ * answer it reads.
  *
  * **Example** (Tracing a generation)
  *
@@ -737,7 +781,12 @@ export const googleFold: LlmStreamFold<object, StreamedResponse> = makeFold(goog
  * @category combinators
  * @since 0.1.0
  */
-export const withGoogleSpan: ProviderSpan<GoogleParams> = makeSpan("withGoogleSpan", googleCall, googleResponse)
+export const withGoogleSpan: ProviderSpan<GoogleParams> = makeSpan(
+  "withGoogleSpan",
+  googleCall,
+  googleResponse,
+  ["candidates", "promptFeedback", "usageMetadata", "sdkHttpResponse", "embeddings", "totalTokens"]
+)
 
 // =============================================================================
 // AWS Bedrock
@@ -819,7 +868,8 @@ export const bedrockFold: LlmStreamFold<object, StreamedResponse> = makeFold(bed
 
 /**
  * Runs a Converse call of the AWS SDK inside a span, as its input or its command
- * describes it.
+ * describes it. It belongs directly around the client's call, whose answer it
+ * reads.
  *
  * **Example** (Tracing a conversation)
  *
@@ -840,7 +890,12 @@ export const bedrockFold: LlmStreamFold<object, StreamedResponse> = makeFold(bed
  * @category combinators
  * @since 0.1.0
  */
-export const withBedrockSpan: ProviderSpan<BedrockParams> = makeSpan("withBedrockSpan", bedrockCall, bedrockResponse)
+export const withBedrockSpan: ProviderSpan<BedrockParams> = makeSpan(
+  "withBedrockSpan",
+  bedrockCall,
+  bedrockResponse,
+  ["$metadata", "output", "metrics"]
+)
 
 // =============================================================================
 // effect/ai

@@ -1992,7 +1992,13 @@ describe("the official clients", () => {
     readonly [name: string, run: (server: LlmServer.LlmServer) => Effect.Effect<object, unknown>]
   > = [
     ["withOpenAiSpan", (server) => createChat(server).pipe(withOpenAiSpan(chatParams))],
-    ["withAnthropicSpan", (server) => createMessage(server).pipe(withAnthropicSpan(messageParams))],
+    [
+      "withAnthropicSpan",
+      (server) =>
+        Effect.tryPromise(() => anthropic(server).messages.create(messageParams).withResponse()).pipe(
+          withAnthropicSpan(messageParams)
+        )
+    ],
     ["withBedrockSpan", () => Effect.succeed(converse).pipe(withBedrockSpan({ modelId: "m" }))]
   ]
   for (const [name, run] of unawaited) {
@@ -2004,7 +2010,7 @@ describe("the official clients", () => {
         const recorder = latest()
         for (let times = 0; times < 2; times++) {
           const answer = yield* recorder.run(run(server)).pipe(Effect.provide(logger))
-          const stream = "stream" in answer ? answer.stream : answer
+          const stream = "stream" in answer ? answer.stream : "data" in answer ? answer.data : answer
           assert.isDefined(stream)
           yield* Stream.runDrain(Stream.fromAsyncIterable(stream as AsyncIterable<unknown>, (error) => error))
         }
@@ -2013,6 +2019,34 @@ describe("the official clients", () => {
         assert.match(String(logs[0]), new RegExp(`^${name} .*traceAsyncIterable`))
       }))
   }
+
+  it.effect("what a client's withResponse gives is read as the bare answer is", () =>
+    Effect.gen(function*() {
+      const { server } = yield* setUp
+      const chat = { model: "m", messages } satisfies OpenAI.ChatCompletionCreateParamsNonStreaming
+      const message = { model: "m", max_tokens: 10, messages } satisfies Anthropic.MessageCreateParamsNonStreaming
+      const calls: ReadonlyArray<readonly [bare: Effect.Effect<unknown, unknown>, Effect.Effect<object, unknown>]> = [
+        [
+          Effect.tryPromise(() => openAi(server).chat.completions.create(chat)).pipe(withOpenAiSpan(chat)),
+          Effect.tryPromise(() => openAi(server).chat.completions.create(chat).withResponse()).pipe(
+            withOpenAiSpan(chat)
+          )
+        ],
+        [
+          Effect.tryPromise(() => anthropic(server).messages.create(message)).pipe(withAnthropicSpan(message)),
+          Effect.tryPromise(() => anthropic(server).messages.create(message).withResponse()).pipe(
+            withAnthropicSpan(message)
+          )
+        ]
+      ]
+      for (const [bare, withResponse] of calls) {
+        const [expected, actual] = [latest(), latest()]
+        yield* expected.run(bare)
+        assert.hasAnyKeys(yield* actual.run(withResponse), ["request_id"])
+        assert.property(told(expected).attributes, "gen_ai.usage.input_tokens")
+        assert.deepStrictEqual(told(actual), told(expected))
+      }
+    }))
 })
 
 describe("effect/ai", () => {

@@ -60,6 +60,11 @@ export class LlmSpan<A, E> extends GenAiSpan<A, E> {
     }
   }
 
+  /** Whether anything is known of the answer. */
+  get isAnswered(): boolean {
+    return this.response !== undefined && Object.keys(this.response).length > 0
+  }
+
   protected override get capturesAsLoomDoes(): boolean {
     return this.settings.convention === "loom"
   }
