@@ -164,6 +164,17 @@ const withoutArguments = (): (key: string) => boolean => {
 const hideIn = (schema: Schema.Constraint | undefined, value: unknown): unknown =>
   schema === undefined ? value : hideSensitiveEncoded(schema, value)
 
+/** The span of a tool from which the arguments are kept as it runs; what its handler writes is the handler's own. */
+class ToolkitSpan extends ToolSpan<ToolResult | void, unknown> {
+  override begin(span: Tracer.Span): Effect.Effect<void> | undefined {
+    try {
+      return super.begin(span)
+    } finally {
+      this.hidesToolkitArguments = false
+    }
+  }
+}
+
 const runTool = (
   toolkit: AnyToolkit,
   toolCall: ToolCall,
@@ -172,7 +183,7 @@ const runTool = (
   Effect.withFiber((fiber) => {
     const [name, params, callId] = toolCall
     const tool = Object.hasOwn(toolkit.tools, name) ? toolkit.tools[name] : undefined
-    const spec = new ToolSpan<ToolResult | void, unknown>(fiber, {
+    const spec = new ToolkitSpan(fiber, {
       name,
       callId,
       type: "function",

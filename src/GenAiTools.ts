@@ -36,6 +36,10 @@ export interface ToolSpanOptions<A> {
  * Follows "Execute tool" of the GenAI convention: `execute_tool {name}`, kind
  * `INTERNAL`. Arguments and result are recorded only when content is captured.
  *
+ * What `Toolkit.handle` of `effect/ai` writes of a tool's arguments on the span
+ * that is current stays off this one, as off every GenAI span. It is known by its
+ * names: while the effect runs, `parameters` is not written beside a `tool`.
+ *
  * **Example** (Tracing a tool)
  *
  * ```ts

@@ -14,7 +14,7 @@ import {
   Metric,
   Schema,
   Stream,
-  type Tracer
+  Tracer
 } from "effect"
 import {
   type AiError,
@@ -36,7 +36,11 @@ import {
   makeTracingLive,
   sensitive,
   TracingNoop,
-  withAgentSpan
+  withAgentSpan,
+  withLlmSpan,
+  withLlmStreamSpan,
+  withMcpSpan,
+  withToolSpan
 } from "loom-tracing"
 import { type EffectAiOptions, withEffectAiSpans, withToolkitSpans } from "loom-tracing/GenAiEffectAi"
 import { type FinishedSpan, TracingTest } from "loom-tracing/TracingTest"
@@ -1303,3 +1307,78 @@ it.effect("works under the tracer of @effect/opentelemetry", () =>
     assert.deepStrictEqual(found, [true, true])
     assert.notInclude(JSON.stringify(spans.map(({ attributes }) => attributes)), "Paris")
   }))
+
+describe("a toolkit that is not traced", () => {
+  const handle = Effect.gen(function*() {
+    const tools = yield* WeatherTools
+    const results = yield* tools.handle("weather", { city: "Paris" }, "call_1")
+    yield* Stream.runDrain(results)
+  }).pipe(Effect.provide(weatherLayer()), Effect.orDie)
+  const twice = Effect.andThen(handle, handle)
+
+  const combinators: Readonly<Record<string, (self: Effect.Effect<void>) => Effect.Effect<void>>> = {
+    withToolSpan: withToolSpan({ name: "weather", arguments: { city: "Paris" } }),
+    withAgentSpan: withAgentSpan({ name: "a" }),
+    withLlmSpan: withLlmSpan(gpt),
+    withLlmStreamSpan: (self) =>
+      Stream.fromEffect(self).pipe(
+        withLlmStreamSpan({ ...gpt, fold: { initial: () => 0, step: () => 0, response: () => ({}) } }),
+        Stream.runDrain
+      ),
+    withMcpSpan: withMcpSpan({ method: "tools/call", tool: "weather" })
+  }
+  for (const [name, combinator] of Object.entries(combinators)) {
+    for (const capture of ["NO_CONTENT", "SPAN_ONLY"] as const) {
+      it.effect(`writes no arguments on the span of ${name}, with ${capture}`, () =>
+        Effect.gen(function*() {
+          const { spans } = yield* recorded(combinator(twice), { ...latest, capture })
+          assert.lengthOf(spans, 1)
+          assert.notProperty(spans[0]!.attributes, "parameters")
+          assert.strictEqual(
+            spans[0]!.attributes["gen_ai.tool.call.arguments"],
+            name === "withToolSpan" && capture === "SPAN_ONLY" ? `{"city":"Paris"}` : undefined
+          )
+        }))
+    }
+
+    it.effect(`writes no arguments on the span of ${name}, under a foreign tracer`, () =>
+      Effect.gen(function*() {
+        const spans: Array<Tracer.Span> = []
+        const tracer = Tracer.make({
+          span(options) {
+            const span = new Tracer.NativeSpan(options)
+            spans.push(span)
+            return span
+          }
+        })
+        yield* combinator(twice).pipe(Effect.withTracer(tracer))
+        assert.lengthOf(spans, 1)
+        assert.isFalse(spans[0]!.attributes.has("parameters"))
+      }))
+  }
+
+  it.effect("leaves a span the program's own parameters, in its options and without a tool", () =>
+    Effect.gen(function*() {
+      const { spans } = yield* recorded(
+        Effect.annotateCurrentSpan("parameters", { depth: 1 }).pipe(
+          withAgentSpan({ name: "a" }),
+          withToolSpan({ name: "t", attributes: { tool: "mine", parameters: "mine" } })
+        )
+      )
+      assert.deepStrictEqual(spans.map(({ attributes }) => attributes["parameters"]), [`{"depth":1}`, "mine"])
+    }))
+
+  it.effect("is found on a span that is not ours, unless content is asked for", () =>
+    Effect.gen(function*() {
+      for (const capture of ["NO_CONTENT", "SPAN_ONLY"] as const) {
+        const violations = yield* Effect.gen(function*() {
+          yield* Effect.withSpan(handle, "job")
+          return yield* (yield* TracingTest).conventionViolations
+        }).pipe(Effect.provide(TracingTest.layerWith({ genAi: { capture } })))
+        assert.deepStrictEqual(
+          violations.map(({ attribute, rule, span }) => [span, rule, attribute]),
+          capture === "NO_CONTENT" ? [["job", "content", "parameters"]] : []
+        )
+      }
+    }))
+})

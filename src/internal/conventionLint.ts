@@ -10,6 +10,7 @@ import type { GenAiSettings } from "../GenAiSettings.ts"
 import type { ConventionViolation, RecordedSpan } from "../TracingTest.ts"
 import * as Rules from "./conventionRules.ts"
 import * as Semconv from "./semconv.ts"
+import { TOOLKIT_ARGUMENTS, TOOLKIT_TOOL } from "./toolkitArguments.ts"
 
 type Settings = Pick<GenAiSettings, "capture" | "convention">
 
@@ -158,6 +159,9 @@ const checkAttributes = (span: RecordedSpan, settings: Settings, report: Report)
     }
     if (isContent(key)) content(key)
   }
+  // As `effect/ai` writes what a tool was given on the span that is current.
+  const { [TOOLKIT_ARGUMENTS]: args, [TOOLKIT_TOOL]: tool } = span.attributes
+  if (Predicate.isString(tool) && isJson(args)) content(TOOLKIT_ARGUMENTS)
   for (const name of new Set(span.events.map((event) => event.name))) {
     const entry = lookUp(Rules.DEPRECATED_EVENTS, name)
     deprecated(name, entry)

@@ -163,6 +163,8 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
   readonly kind: Tracer.SpanKind
   readonly start: Attributes
   inside: Context.Context<never> | undefined = undefined
+  /** From when its own attributes are written: what comes then under these names is of `effect/ai`, not redacted. */
+  hidesToolkitArguments = false
   protected readonly context: Context.Context<never>
   protected readonly settings: GenAiSettings
   protected readonly session: Session
@@ -233,7 +235,11 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     if (this.detailsEvent !== undefined && (capture === "EVENT_ONLY" || capture === "SPAN_AND_EVENT")) {
       this.details = { ...this.start }
     }
-    this.writeStart()
+    try {
+      this.writeStart()
+    } finally {
+      this.hidesToolkitArguments = true
+    }
     if (!this.captures) return undefined
     this.budget = new ContentBudget(this.settings.maxContentBytes)
     this.content = []

@@ -25,6 +25,7 @@ import { type ScopedTracer, ScopedTracerTypeId } from "./scopedTracer.ts"
 import { OtelSpanTypeId, propagatedSpan, traceFlagsOf, traceStateOf } from "./spanContext.ts"
 import type { SpanStart } from "./spanStart.ts"
 import { SpanSource } from "./startAttributes.ts"
+import { hidesToolkitArguments, TOOLKIT_ARGUMENTS } from "./toolkitArguments.ts"
 
 type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
 
@@ -284,6 +285,7 @@ class LiveSpan implements LiveSpanLike {
 
   attribute(key: string, value: unknown): void {
     if (this.status._tag === "Ended") return
+    if (key === TOOLKIT_ARGUMENTS && hidesToolkitArguments(this)) return
     // Nearly all are one of these, and a call for each is a twentieth of a span.
     const attribute = typeof value === "string" || typeof value === "number" ? value : toAttributeValue(value)
     if (attribute === undefined) return

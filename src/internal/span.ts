@@ -13,6 +13,7 @@ import { isLiveSpan } from "./liveSpan.ts"
 import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
 import { type Attributes, SpanSource } from "./startAttributes.ts"
+import { guardToolkitArguments } from "./toolkitArguments.ts"
 
 /** Writes an attribute, unless there is nothing to write. */
 export const setAttribute = (span: Tracer.Span, key: string, value: unknown): void => {
@@ -35,6 +36,8 @@ export interface SpanSpec<A, E> {
   readonly kind: Tracer.SpanKind
   /** What a sampler may decide on. */
   readonly start: Attributes
+  /** Whether the span takes no `parameters` beside a `tool`, which is how `effect/ai` writes a tool's arguments. */
+  readonly hidesToolkitArguments?: boolean | undefined
   readonly links?: ReadonlyArray<Tracer.SpanLink> | undefined
   /** Instead of the span that is current. */
   readonly parent?: Tracer.AnySpan | undefined
@@ -62,7 +65,10 @@ const spanOptions = <A, E>(spec: SpanSpec<A, E>): Tracer.SpanOptionsNoTrace => (
 
 const begin = <A, E>(span: Tracer.Span, spec: SpanSpec<A, E>): Effect.Effect<void> | undefined => {
   try {
-    if (!isLiveSpan(span)) setAttributes(span, spec.start)
+    if (!isLiveSpan(span)) {
+      if (spec.hidesToolkitArguments !== undefined) guardToolkitArguments(span, spec)
+      setAttributes(span, spec.start)
+    }
     return spec.begin?.(span)
   } catch {
     return undefined

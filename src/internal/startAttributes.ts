@@ -14,4 +14,7 @@ export type Attributes = Record<string, AttributeValue>
  *
  * @internal
  */
-export const SpanSource = Context.Service<"SpanSource", { readonly start: Attributes }>("loom-tracing/SpanSource")
+export const SpanSource = Context.Service<
+  "SpanSource",
+  { readonly start: Attributes; readonly hidesToolkitArguments?: boolean | undefined }
+>("loom-tracing/SpanSource")
