@@ -196,6 +196,7 @@ describe("withLlmStreamSpan", () => {
           assert.deepStrictEqual(received, chunks(3))
         }
         assert.lengthOf(recorder.spans, 3)
+        assert.notProperty(recorder.spans[0].attributes, "gen_ai.usage.output_tokens")
         assert.lengthOf(logs, 1)
         assert.match(String(logs[0]), /`fold` of a stream has thrown.*RangeError/)
       }))
