@@ -16,7 +16,10 @@ import { makeTracingLive } from "./TracingLive.ts"
  *
  * **Details**
  *
- * Colours are used on a terminal that has them; `NO_COLOR` turns them off.
+ * Traces go to standard output, or to the `Console` of Effect that the layer is
+ * provided with, as a program needs that speaks on its output: a command that
+ * prints JSON, or a server of MCP. Colours are used on a terminal that has them;
+ * `NO_COLOR` turns them off.
  * Sampling, resource and limits follow the environment as in `TracingLive`.
  *
  * **Example** (Seeing what a program does)

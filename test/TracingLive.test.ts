@@ -3,13 +3,14 @@ import { ExportResultCode } from "@opentelemetry/core"
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc"
 import type { Sampler, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { AlwaysOnSampler, BasicTracerProvider, SamplingDecision } from "@opentelemetry/sdk-trace-base"
-import { ConfigProvider, Effect, Exit, Layer, Logger, Metric, References, Scope, Tracer } from "effect"
+import { ConfigProvider, Console, Effect, Exit, Layer, Logger, Metric, References, Scope, Tracer } from "effect"
 import {
   GenAiSettings,
   injectTraceContext,
   makeTracingLive,
   Tracing,
   TracingConfigError,
+  TracingConsole,
   TracingLive,
   type TracingOptions,
   withBaggage,
@@ -340,6 +341,20 @@ describe("a program does not notice", () => {
         )
       }
       assert.notInclude(logs.join("\n"), "hunter2")
+    }))
+
+  it.effect("the console exporter prints to the Console that it is given", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const console: Console.Console = Object.assign(Object.create(globalThis.console), {
+        log: (text: string) => lines.push(text)
+      })
+      yield* Effect.void.pipe(
+        Effect.withSpan("printed"),
+        Effect.provide(TracingConsole.pipe(Layer.provide(Layer.succeed(Console.Console, console))))
+      )
+      assert.lengthOf(lines, 1)
+      assert.match(lines[0], /^trace [0-9a-f]{32} · 1 span · .*\nprinted .*$/)
     }))
 
   it.effect("a wrong variable of one signal is ignored, and that of all signals counts", () =>

@@ -29,6 +29,7 @@ import {
 } from "@opentelemetry/sdk-trace-base"
 import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node"
 import * as Cause from "effect/Cause"
+import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -297,13 +298,16 @@ const makePrint = (): (text: string) => void => {
   }
 }
 
-const makeConsole = (settings: SdkSettings): ConsoleProcessor =>
-  new ConsoleProcessor({
-    write: makePrint(),
-    columns: () => process.stdout.columns ?? 0,
-    colors: detectColors(process.env, process.stdout.isTTY === true),
+/** Prints to the terminal, or to what the program has for a `Console` in its place. */
+const makeConsole = (settings: SdkSettings, console: Console.Console): ConsoleProcessor => {
+  const isTerminal = console === globalThis.console
+  return new ConsoleProcessor({
+    write: isTerminal ? makePrint() : (text) => console.log(text.trimEnd()),
+    columns: () => isTerminal ? process.stdout.columns ?? 0 : 0,
+    colors: detectColors(process.env, isTerminal && process.stdout.isTTY === true),
     serviceName: serviceNameOf(settings)?.toString()
   })
+}
 
 const addStats = (a: ExportStats, b: ExportStats): ExportStats => ({
   ended: a.ended + b.ended,
@@ -420,7 +424,7 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarg
   for (const exporter of settings.exporters) {
     if (exporter === "none") continue
     if (exporter === "console") {
-      const printer = makeConsole(settings)
+      const printer = makeConsole(settings, yield* Console.Console)
       processors.push(printer)
       // The trace that has not come to rest yet, where nobody disposes the runtime.
       yield* onBeforeExit(() => {
