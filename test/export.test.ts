@@ -112,8 +112,11 @@ describe("a collector that is killed", () => {
       assert.strictEqual(received.distinctSpans, 4000)
       // Four requests with a batch each.
       assert.isAtMost(received.duplicateSpans, 4 * 512)
-      assert.match(logs[0], /^Spans cannot be exported at present; they are kept and retried: 14 UNAVAILABLE/)
-      assert.match(logs[1], /^Spans are exported again\./)
+      assert.match(
+        logs[0],
+        /^Spans cannot be exported to http:\/\/127\.0\.0\.1:\d+ at present; they are kept and retried: 14 UNAVAILABLE/
+      )
+      assert.match(logs[1], /^Spans are exported to http:\/\/127\.0\.0\.1:\d+ again\./)
       assert.strictEqual(logs.length, 2, logs.join("\n"))
     }), 60_000)
 })
@@ -131,8 +134,10 @@ describe.concurrent("a collector that answers", () => {
     readonly logs: ReadonlyArray<RegExp>
   }
   const outage = (message: string) =>
-    new RegExp(`^Spans cannot be exported at present; they are kept and retried: ${message}`)
-  const again = /^Spans are exported again\./
+    new RegExp(
+      `^Spans cannot be exported to http://127\\.0\\.0\\.1:\\d+\\S* at present; they are kept and retried: ${message}`
+    )
+  const again = /^Spans are exported to http:\/\/127\.0\.0\.1:\d+\S* again\./
   const refused = (message: string) =>
     new RegExp(`^The collector refused a batch of 10 spans, which are lost: ${message}`)
   const lost = (count: number, why: string) => new RegExp(`^Spans were lost, ${count} in all: ${count} ${why}`)

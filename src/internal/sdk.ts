@@ -270,10 +270,11 @@ const loadHttpTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotL
 const loadTarget = (settings: SdkSettings): Effect.Effect<() => Target, NotLoaded> =>
   settings.env.traces.protocol === "http/protobuf" ? loadHttpTarget(settings) : loadGrpcTarget(settings)
 
-const makeQueue = (settings: SdkSettings, exporter: SpanExporter, cancel?: () => void): SpanQueue =>
+const makeQueue = (settings: SdkSettings, exporter: SpanExporter, target?: Target): SpanQueue =>
   new SpanQueue({
     exporter,
-    cancel,
+    destination: target === undefined ? undefined : withoutUser(target.endpoint),
+    cancel: target === undefined ? undefined : () => target.exporter.cancel(),
     maxQueueSize: settings.maxQueueSize ?? settings.env.batch.maxQueueSize ?? 131_072,
     maxQueueBytes: settings.maxQueueBytes ?? MAX_QUEUE_BYTES,
     maxExportBatchSize: settings.env.batch.maxExportBatchSize ?? 512,
@@ -433,14 +434,13 @@ const makeProvider = Effect.fnUntraced(function*(settings: SdkSettings, makeTarg
       continue
     }
     let spanExporter = exporter
-    let cancel: (() => void) | undefined
+    let target: Target | undefined
     if (spanExporter === "otlp") {
-      const target = makeTarget!()
+      target = makeTarget!()
       trial = verify(target, settings)
       spanExporter = target.exporter
-      cancel = () => target.exporter.cancel()
     }
-    const queue = makeQueue(settings, spanExporter, cancel)
+    const queue = makeQueue(settings, spanExporter, target)
     queues.push(queue)
     processors.push(queue)
   }

@@ -19,6 +19,8 @@ import { describe, explain, isAnswer, judge, oneLine } from "./exportFailure.ts"
 /** @internal */
 export interface SpanQueueOptions {
   readonly exporter: SpanExporter
+  /** Where it exports to, as a message shows it. There may be more than one. */
+  readonly destination?: string | undefined
   /** Gives up what the exporter has under way, which would keep the process alive. It goes on with what comes next. */
   readonly cancel?: (() => void) | undefined
   /** Spans that are held at most, those being sent included. */
@@ -88,6 +90,7 @@ const DEADLINE_EXCEEDED = 4
 export class SpanQueue implements SpanProcessor {
   private readonly options: SpanQueueOptions
   private readonly random: () => number
+  private readonly destination: string
   private readonly batchSize: number
   private batchBytes: number
 
@@ -127,6 +130,7 @@ export class SpanQueue implements SpanProcessor {
   constructor(options: SpanQueueOptions) {
     this.options = options
     this.random = options.random ?? Math.random
+    this.destination = options.destination === undefined ? "" : ` to ${options.destination}`
     // A queue that is filled by a single batch has no room for what ends while that is sent.
     this.batchSize = Math.min(options.maxExportBatchSize, Math.ceil(options.maxQueueSize / 2))
     this.batchBytes = options.maxExportBatchBytes
@@ -449,7 +453,7 @@ export class SpanQueue implements SpanProcessor {
     if (stopping || this.outageReported) return
     this.outageReported = this.reportRarely(
       "outage",
-      `Spans cannot be exported at present; they are kept and retried: ${this.lastFailure}`
+      `Spans cannot be exported${this.destination} at present; they are kept and retried: ${this.lastFailure}`
     )
   }
 
@@ -460,7 +464,9 @@ export class SpanQueue implements SpanProcessor {
     this.lastFailure = NO_FAILURE
     if (!this.outageReported) return
     this.outageReported = false
-    this.report(`Spans are exported again.${this.queued === 0 ? "" : ` ${this.queued} are still waiting.`}`)
+    this.report(
+      `Spans are exported${this.destination} again.${this.queued === 0 ? "" : ` ${this.queued} are still waiting.`}`
+    )
   }
 
   // -- losses --------------------------------------------------------------------------------------------------------
