@@ -210,7 +210,7 @@ const makeSpan = <Request>(
 ): ProviderSpan<Request> => {
   const warnOf = makeWarnOf(name, keys)
   return dual(
-    (args) => Effect.isEffect(args[0]),
+    (args) => isEffect(args[0]),
     <A, E, R>(self: Effect.Effect<A, E, R>, params: Request, options?: ProviderCallOptions) =>
       Effect.withFiber((fiber): Effect.Effect<A, E, R> => {
         // Nothing is read of a request that nobody records.
@@ -240,6 +240,15 @@ const makeSpan = <Request>(
 const bodyOf = (value: unknown): unknown => {
   const data = read(value, "data")
   return isRecord(data) && isRecord(read(value, "response")) ? data : value
+}
+
+/** Whether a value is an effect. A request whose proxy is revoked throws where it is asked that, and is none. */
+const isEffect = (value: unknown): boolean => {
+  try {
+    return Effect.isEffect(value)
+  } catch {
+    return false
+  }
 }
 
 const isStream = (value: unknown): boolean => {

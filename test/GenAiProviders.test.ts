@@ -1637,6 +1637,23 @@ describe("the combinators", () => {
       ["withBedrockSpan", withBedrockSpan]
     ] as ReadonlyArray<readonly [string, ProviderSpan<{ readonly model: string }>]>
   ) {
+    it.effect(`${name}: a request that cannot be read at all has a span without what it would have told`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY", convention: "latest" } })
+        const sealed = new Proxy({}, {
+          has: () => {
+            throw new Error("hands off")
+          }
+        })
+        const effect = Effect.succeed(1)
+        for (const request of [revoked, hostile, sealed] as ReadonlyArray<unknown> as ReadonlyArray<never>) {
+          assert.strictEqual(yield* recorder.run(effect.pipe(combinator(request))), 1)
+          assert.strictEqual(yield* recorder.run(combinator(effect, request)), 1)
+        }
+        assert.lengthOf(recorder.spans, 6)
+        for (const span of recorder.spans) assert.strictEqual(span.attributes["gen_ai.request.model"], "unknown")
+      }))
+
     it.effect(`${name}: options that cannot be read cost the span, and are reported once`, () =>
       Effect.gen(function*() {
         const recorder = Recorder.make()
