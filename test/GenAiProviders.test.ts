@@ -1186,6 +1186,32 @@ describe("requests", () => {
     })
   }
 
+  it("Google: media in the response of a function is recorded beside what the function says", () => {
+    const data = "iVBORw0KGgo="
+    const answer = (functionResponse: object) =>
+      plain(googleCall({ model: "m", contents: { role: "user", parts: [{ functionResponse }] } }).input)
+    const image = { type: "blob", modality: "image", mime_type: "image/png", content: data }
+    const uri = { type: "uri", modality: "document", mime_type: "application/pdf", uri: "gs://b/a.pdf" }
+    const parts = [
+      { inlineData: { mimeType: "image/png", data, displayName: "a.png" } },
+      { fileData: { mimeType: "application/pdf", fileUri: "gs://b/a.pdf" } }
+    ]
+    assert.deepStrictEqual(
+      [answer({ id: "1", name: "f", response: { image: { $ref: "a.png" } }, parts }), answer({ name: "f", parts })],
+      [
+        [{
+          role: "tool",
+          parts: [{
+            type: "tool_call_response",
+            id: "1",
+            response: [{ type: "json", json: { image: { $ref: "a.png" } } }, image, uri]
+          }]
+        }],
+        [{ role: "tool", parts: [{ type: "tool_call_response", response: [image, uri] }] }]
+      ]
+    )
+  })
+
   for (
     const [vertexai, provider] of [[true, "gcp.vertex_ai"], [false, "gcp.gemini"], [undefined, "gcp.gen_ai"]] as const
   ) {

@@ -114,7 +114,7 @@ const part = (value: unknown): MessagePart => {
     return toolCallPart(readString(called, "id"), readString(called, "name"), read(called, "args"))
   }
   const answered = read(value, "functionResponse")
-  if (answered !== undefined) return toolResponsePart(readString(answered, "id"), read(answered, "response"))
+  if (answered !== undefined) return toolResponsePart(readString(answered, "id"), functionResponseOf(answered))
   const tool = read(value, "toolCall")
   if (tool !== undefined) {
     const type = readString(tool, "toolType") ?? "unknown"
@@ -129,6 +129,13 @@ const part = (value: unknown): MessagePart => {
   const result = read(value, "codeExecutionResult")
   if (result !== undefined) return serverToolResponsePart(readString(result, "id"), "code_execution", result)
   return genericPart(readTag(value) ?? "unknown", value)
+}
+
+/** What a function has answered: an object alone, or with the media beside it. */
+const functionResponseOf = (answered: unknown): unknown => {
+  const json = read(answered, "response")
+  const media = readList(answered, "parts").map(part)
+  return media.length === 0 ? json : [...(json == null ? [] : [genericPart("json", { json })]), ...media]
 }
 
 const usageOf = (usage: unknown): ReportedUsage => {
