@@ -1064,6 +1064,17 @@ describe("requests", () => {
     })
   }
 
+  it("Anthropic messages: the response that a thread goes on from is the previous one", () => {
+    const params = { model: "m", max_tokens: 1, messages: [] }
+    const thread = { type: "continue", previous_message_id: "msg_1" }
+    assert.deepStrictEqual(
+      [{ thread }, { thread: { type: "create" } }, { diagnostics: { previous_message_id: "msg_1" } }].map((more) =>
+        anthropicCall({ ...params, ...more }).request.previousResponseId
+      ),
+      ["msg_1", undefined, undefined]
+    )
+  })
+
   it("Ollama chat", () => {
     const params: ChatRequest = {
       model: "llama3.2",

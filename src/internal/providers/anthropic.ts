@@ -44,6 +44,8 @@ export const call = (params: unknown): LlmCallOptions => {
         ? undefined
         : "json",
       reasoningLevel: readString(params, "output_config", "effort"),
+      // The one under `diagnostics` is compared for its cache, and not gone on from.
+      previousResponseId: readString(params, "thread", "previous_message_id"),
       stream: read(params, "stream") === true
     },
     hasTools: tools.length > 0,
