@@ -566,6 +566,20 @@ describe("streams", () => {
     }
   }
 
+  for (
+    const [name, what] of [
+      ["one action", { action: { type: "screenshot" } }],
+      ["a list of actions", { actions: [{ type: "click", x: 1, y: 2, button: "left" }, { type: "screenshot" }] }]
+    ] as const
+  ) {
+    it(`OpenAI responses: ${name} on a computer is what its call asks for`, () => {
+      const item = { type: "computer_call", id: "cu_1", call_id: "call_1", status: "completed", ...what }
+      assert.deepStrictEqual(partsOf(openAiResponse({ status: "completed", output: [item] })), [
+        { type: "tool_call", id: "call_1", name: "computer", arguments: Object.values(what)[0] }
+      ])
+    })
+  }
+
   for (const [name, numbered] of [["all have the same index", { index: 0 }], ["none has an index", {}]] as const) {
     it(`OpenAI chat: calls of tools that ${name} are told apart by their ids`, () => {
       const chunk = (id: string | undefined, args: string) => ({

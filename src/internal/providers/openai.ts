@@ -296,7 +296,7 @@ const itemParts = (item: unknown, isServers: RunsThere): ReadonlyArray<MessagePa
   if (type.endsWith("_call")) {
     const name = readString(item, "name") ?? type.slice(0, -"_call".length)
     const args = argumentsOf(read(item, "arguments")) ?? read(item, "input") ?? read(item, "action") ??
-      read(item, "operation")
+      read(item, "actions") ?? read(item, "operation")
     return [
       isServers(item) || (callId === undefined && type !== "function_call")
         ? serverToolCallPart(callId ?? id, name, type, item)
