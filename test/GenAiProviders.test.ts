@@ -596,6 +596,20 @@ describe("streams", () => {
     })
   }
 
+  it("Ollama: an image that a model has made is its answer, at once and streamed", () => {
+    const made = { model: "m", image: "iVBORw0KGgo=", done: true, done_reason: "stop" }
+    const image = { type: "blob", modality: "image", content: "iVBORw0KGgo=" }
+    const responses = [
+      ollamaResponse(made),
+      ollamaResponse({ ...made, response: "" }),
+      fold(ollamaFold, [{ model: "m", completed: 1, total: 4, done: false }, made], true),
+      fold(ollamaFold, [{ message: { images: [made.image] }, done: true, done_reason: "stop" }], true)
+    ]
+    for (const response of responses) {
+      assert.deepStrictEqual(evaluate(response.output), [{ role: "assistant", parts: [image], finish_reason: "stop" }])
+    }
+  })
+
   const anthropicBlock = (block: object, ...json: ReadonlyArray<string>) =>
     [
       { content: [{ ...block, input: JSON.parse(json.join("") || "{}") }] },

@@ -69,9 +69,15 @@ const parts = (content: unknown, value: unknown): ReadonlyArray<MessagePart> => 
   return [
     ...(thinking === undefined ? [] : [reasoningPart(thinking)]),
     ...(typeof content === "string" && content !== "" ? [textPart(content)] : []),
-    ...readList(value, "images").map((image) => blobPart("image", image)),
+    ...images(value),
     ...readList(value, "tool_calls").map(toolCall)
   ]
+}
+
+/** The images of a message, and the one that a model has made. */
+const images = (value: unknown): ReadonlyArray<MessagePart> => {
+  const made = readString(value, "image")
+  return [...readList(value, "images"), ...(made === undefined ? [] : [made])].map((image) => blobPart("image", image))
 }
 
 const toolCall = (value: unknown): MessagePart =>
@@ -91,7 +97,7 @@ export const response = (value: unknown): LlmResponse => {
     model: readString(value, "model"),
     finishReasons: finishReasonsOf([reason]),
     ...tokensOf(usageOf(value)),
-    output: message === undefined && text === undefined
+    output: message === undefined && text === undefined && images(value).length === 0
       ? undefined
       : () => [
         outputMessageOf(
@@ -114,6 +120,5 @@ export const step = (state: StreamedResponse, chunk: unknown): void => {
   streamed.role ??= readString(message, "role")
   streamed.append("reasoning", read(message, "thinking"))
   streamed.append("text", read(message, "content") ?? read(message, "response"))
-  const calls = readList(message, "tool_calls")
-  if (calls.length > 0) streamed.put(calls.map(toolCall))
+  streamed.take([...images(message), ...readList(message, "tool_calls").map(toolCall)])
 }
