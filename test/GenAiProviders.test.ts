@@ -566,6 +566,27 @@ describe("streams", () => {
     }
   }
 
+  it("OpenAI chat: audio is recorded after what it says, at once and streamed", () => {
+    const delta = (audio: object) => ({ choices: [{ index: 0, delta: { audio } }] })
+    const chunks = [
+      delta({ id: "audio_1" }),
+      // Each has a base64 of its own, with its own padding.
+      delta({ data: Buffer.from([1]).toString("base64") }),
+      delta({ transcript: "Hi " }),
+      delta({ data: Buffer.from([2, 3]).toString("base64") }),
+      delta({ transcript: "there" }),
+      { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }
+    ]
+    const audio = { id: "audio_1", data: Buffer.from([1, 2, 3]).toString("base64"), transcript: "Hi there" }
+    const whole = { choices: [{ index: 0, message: { content: null, audio }, finish_reason: "stop" }] }
+    for (const response of [openAiResponse(whole), fold(openAiFold, chunks, true)]) {
+      assert.deepStrictEqual(partsOf(response), [
+        text("Hi there"),
+        { type: "blob", modality: "audio", content: audio.data }
+      ])
+    }
+  })
+
   for (
     const [name, what] of [
       ["one action", { action: { type: "screenshot" } }],

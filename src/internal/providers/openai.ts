@@ -452,7 +452,13 @@ const chatChunk = (state: StreamedResponse, chunk: unknown): void => {
     message.role ??= readString(delta, "role")
     message.append("reasoning", read(delta, "reasoning_content") ?? read(delta, "reasoning"))
     message.take(contentParts(read(delta, "content") ?? read(choice, "text")))
-    message.append("text", read(delta, "audio", "transcript"))
+    const audio = read(delta, "audio")
+    if (isRecord(audio)) {
+      // What is said and the sound of it come by turns.
+      message.part("text", "transcript").text += readString(audio, "transcript") ?? ""
+      const data = readString(audio, "data")
+      if (data !== undefined) message.part("audio", "audio").bytes.push(Buffer.from(data, "base64"))
+    }
     message.append("text", read(delta, "refusal"))
     for (const call of [...readList(delta, "tool_calls"), read(delta, "function_call")]) {
       if (!isRecord(call)) continue

@@ -1,6 +1,14 @@
 import type { LlmResponse } from "../../GenAi.ts"
 import type { MessagePart } from "../../GenAiContent.ts"
-import { finishReasonsOf, outputMessageOf, reasoningPart, serverToolCallPart, textPart, toolCallPart } from "./parts.ts"
+import {
+  blobPart,
+  finishReasonsOf,
+  outputMessageOf,
+  reasoningPart,
+  serverToolCallPart,
+  textPart,
+  toolCallPart
+} from "./parts.ts"
 import { defined, parseJson, read } from "./read.ts"
 import { addUsage, type Apart, laterUsage, type ReportedUsage, tokensOf } from "./usage.ts"
 
@@ -8,7 +16,7 @@ import { addUsage, type Apart, laterUsage, type ReportedUsage, tokensOf } from "
 const MAX_CHOICES = 128
 const MAX_CALLS = 128
 
-type Kind = "text" | "reasoning" | "tool_call" | "server_tool_call" | "done"
+type Kind = "text" | "reasoning" | "audio" | "tool_call" | "server_tool_call" | "done"
 
 /** A part of a message that is being streamed. */
 interface StreamedPart {
@@ -17,6 +25,8 @@ interface StreamedPart {
   id: string | undefined
   name: string | undefined
   text: string
+  /** Data, which comes in pieces that are encoded each by itself. */
+  readonly bytes: Array<Uint8Array>
   /** What the beginning of a call has of its input already. */
   input: unknown
   /** Whether the input is text of no form, and not JSON. */
@@ -33,6 +43,8 @@ const finished = (part: StreamedPart): ReadonlyArray<MessagePart> => {
       return part.text === "" ? [] : [textPart(part.text)]
     case "reasoning":
       return part.text === "" ? [] : [reasoningPart(part.text)]
+    case "audio":
+      return [blobPart("audio", Buffer.concat(part.bytes).toString("base64"))]
     case "tool_call":
       return [toolCallPart(part.id, part.name, inputOf(part))]
     case "server_tool_call": {
@@ -50,6 +62,7 @@ const emptyPart = (kind: Kind, key: number | string | undefined): StreamedPart =
   id: undefined,
   name: undefined,
   text: "",
+  bytes: [],
   input: undefined,
   isText: false,
   done: []
