@@ -330,11 +330,18 @@ describe("what only some providers tell", () => {
   it("OpenAI: items of the input have the role of who has made them", () => {
     const approval = { type: "mcp_approval_response", approve: true, approval_request_id: "m" }
     const tools = { type: "additional_tools", role: "developer", tools: [] }
-    const input = evaluate(openAiCall({ model: "m", input: [approval, tools, programOutput, toolSearchOutput] }).input)
-    assert.deepStrictEqual(input, [
+    const effort = { type: "configuration_update", reasoning: { effort: "low" } }
+    const compact = { type: "compaction_trigger" }
+    const input = [approval, tools, effort, compact, printed, toolSearchOutput]
+    assert.deepStrictEqual(evaluate(openAiCall({ model: "m", input }).input), [
       { role: "user", parts: [approval] },
       { role: "developer", parts: [tools] },
-      { role: "tool", parts: [{ type: "tool_call_response", id: "call_p", response: "42" }] },
+      { role: "user", parts: [effort] },
+      { role: "user", parts: [compact] },
+      {
+        role: "tool",
+        parts: [{ type: "tool_call_response", id: "call_1", response: [{ type: "unknown", stdout: "a.txt" }] }]
+      },
       { role: "tool", parts: [{ type: "tool_call_response", response: [{ type: "function", name: "f" }] }] }
     ])
   })

@@ -306,13 +306,16 @@ const itemParts = (item: unknown, isServers: RunsThere): ReadonlyArray<MessagePa
   return [genericPart(type, item)]
 }
 
+/** The items that a program gives without a role, beside what tools have answered. The others, a model has made. */
+const OF_USER: ReadonlySet<unknown> = new Set(["mcp_approval_response", "configuration_update", "compaction_trigger"])
+
 const inputItem = (item: unknown): ChatMessage => {
   if (typeof item === "string") return messageOf("user", [textPart(item)])
   const type = readString(item, "type")
   return type === undefined || type === "message"
     ? messageOf(readString(item, "role"), contentParts(read(item, "content")))
     : messageOf(
-      readString(item, "role") ?? (type === "mcp_approval_response" ? "user" : "assistant"),
+      readString(item, "role") ?? (OF_USER.has(type) ? "user" : "assistant"),
       itemParts(item, runsThere)
     )
 }
