@@ -346,6 +346,16 @@ describe("what only some providers tell", () => {
     ])
   })
 
+  it("OpenAI: what the server has run itself is so as well where it is sent back", () => {
+    const found = { ...toolSearchOutput, execution: "server" }
+    assert.deepStrictEqual(evaluate(openAiCall({ model: "m", input: [programOutput, found, hosted, printed] }).input), [
+      { role: "assistant", parts: [serverResponse("call_p", programOutput)] },
+      { role: "assistant", parts: [serverResponse(undefined, found)] },
+      { role: "assistant", parts: [serverCall("call_1", "shell", hosted)] },
+      { role: "assistant", parts: [serverResponse("call_1", printed)] }
+    ])
+  })
+
   it("Anthropic: the summary of a conversation, at once and streamed", () => {
     const parts = [{ type: "compaction", content: "So far" }]
     const chunks = [

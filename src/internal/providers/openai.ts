@@ -123,7 +123,10 @@ const inputOf = (api: Api, params: unknown): ReadonlyArray<ChatMessage> => {
       return readList(params, "messages").map(chatMessage)
     case "responses": {
       const input = readString(params, "input")
-      return input === undefined ? readList(params, "input").map(inputItem) : [messageOf("user", [textPart(input)])]
+      if (input !== undefined) return [messageOf("user", [textPart(input)])]
+      const items = readList(params, "input")
+      const isServers = runsThereAmong(items)
+      return items.map((item) => inputItem(item, isServers))
     }
     default:
       return (readStrings(params, "prompt") ?? []).map((prompt) => messageOf("user", [textPart(prompt)]))
@@ -250,8 +253,19 @@ const isOutput = (item: unknown): boolean => readString(item, "type")?.endsWith(
 
 type RunsThere = (item: unknown) => boolean
 
-/** Whether a call is the server's to run, as far as it says so itself. */
-const runsThere: RunsThere = (item) => readString(item, "environment", "container_id") !== undefined
+/** Whether an item is of something that the server runs, as far as it says so itself. */
+const runsThere: RunsThere = (item) =>
+  readString(item, "environment", "container_id") !== undefined || readString(item, "execution") === "server" ||
+  readString(item, "type") === "program_output"
+
+/** The same among items of which a call says it, and its output does not. */
+const runsThereAmong = (items: ReadonlyArray<unknown>): RunsThere => {
+  const called = new Set(items.filter(runsThere).map(callIdOf))
+  return (item) => {
+    const callId = callIdOf(item)
+    return runsThere(item) || (callId !== undefined && called.has(callId))
+  }
+}
 
 /** The same in a response. The server answers in it what it has run, and nothing that is left to the program. */
 const runsThereIn = (items: ReadonlyArray<unknown>): RunsThere => {
@@ -309,14 +323,14 @@ const itemParts = (item: unknown, isServers: RunsThere): ReadonlyArray<MessagePa
 /** The items that a program gives without a role, beside what tools have answered. The others, a model has made. */
 const OF_USER: ReadonlySet<unknown> = new Set(["mcp_approval_response", "configuration_update", "compaction_trigger"])
 
-const inputItem = (item: unknown): ChatMessage => {
+const inputItem = (item: unknown, isServers: RunsThere): ChatMessage => {
   if (typeof item === "string") return messageOf("user", [textPart(item)])
   const type = readString(item, "type")
   return type === undefined || type === "message"
     ? messageOf(readString(item, "role"), contentParts(read(item, "content")))
     : messageOf(
       readString(item, "role") ?? (OF_USER.has(type) ? "user" : "assistant"),
-      itemParts(item, runsThere)
+      itemParts(item, isServers)
     )
 }
 
