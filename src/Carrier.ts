@@ -15,6 +15,7 @@ import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
+import { isEffect } from "./internal/isEffect.ts"
 import { linkNextSpan } from "./internal/linkNextSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
 import {
@@ -1021,7 +1022,7 @@ export const linkRemoteContext: {
     context: RemoteContext | Option.Option<RemoteContext>,
     attributes?: Readonly<Record<string, unknown>>
   ): Effect.Effect<A, E, R>
-} = dual((args) => Effect.isEffect(args[0]), <A, E, R>(
+} = dual((args) => isEffect(args[0]), <A, E, R>(
   self: Effect.Effect<A, E, R>,
   context: RemoteContext | Option.Option<RemoteContext>,
   attributes: Readonly<Record<string, unknown>> = {}
@@ -1082,7 +1083,7 @@ export const linkTraceContext: {
     message: unknown,
     attributes?: Readonly<Record<string, unknown>>
   ): Effect.Effect<A, E, R>
-} = dual((args) => Effect.isEffect(args[0]), <A, E, R>(
+} = dual((args) => isEffect(args[0]), <A, E, R>(
   self: Effect.Effect<A, E, R>,
   message: unknown,
   attributes?: Readonly<Record<string, unknown>>

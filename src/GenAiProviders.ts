@@ -12,6 +12,7 @@ import { isPlainObject } from "./Carrier.ts"
 import { type LlmCallOptions, type LlmRequest, type LlmResponse, type LlmUsage, withEmbeddingsSpan } from "./GenAi.ts"
 import type { LlmStreamFold } from "./GenAiStream.ts"
 import { speaksOpenAi, withGenAiSpan } from "./internal/genAi.ts"
+import { isEffect } from "./internal/isEffect.ts"
 import { LlmSpan } from "./internal/llmSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
 import * as anthropic from "./internal/providers/anthropic.ts"
@@ -240,15 +241,6 @@ const makeSpan = <Request>(
 const bodyOf = (value: unknown): unknown => {
   const data = read(value, "data")
   return isRecord(data) && isRecord(read(value, "response")) ? data : value
-}
-
-/** Whether a value is an effect. A request whose proxy is revoked throws where it is asked that, and is none. */
-const isEffect = (value: unknown): boolean => {
-  try {
-    return Effect.isEffect(value)
-  } catch {
-    return false
-  }
 }
 
 const isStream = (value: unknown): boolean => {

@@ -645,7 +645,15 @@ describe("linkTraceContext", () => {
       }))
   }
 
-  for (const [name, message] of [["no context", {}], ["baggage alone", { _trace_context: { baggage: "a=1" } }]]) {
+  const revoked = Proxy.revocable({}, {})
+  revoked.revoke()
+  for (
+    const [name, message] of [
+      ["no context", {}],
+      ["baggage alone", { _trace_context: { baggage: "a=1" } }],
+      ["a proxy that is revoked", revoked.proxy]
+    ] as const
+  ) {
     it.effect(`a message with ${name} changes nothing`, () =>
       Effect.gen(function*() {
         const recorder = Recorder.make()
