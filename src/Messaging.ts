@@ -149,7 +149,10 @@ export interface HandlerOptions<M> extends MessagingOptions {
  * @since 0.1.0
  */
 export interface StreamHandlerOptions<M, E, R> extends HandlerOptions<M> {
-  /** Takes a message that does not decode. It runs in the span that has failed; what it fails with, the stream does. */
+  /**
+   * Takes a message that does not decode, and the raw message as it arrived. It runs in the span that has failed; what it
+   * fails with, the stream does.
+   */
   readonly deadLetter: (undecodable: UndecodableMessage, raw: M) => Effect.Effect<unknown, E, R>
   /** How many messages are handled at once. Default: 1. */
   readonly concurrency?: number | "unbounded" | undefined
@@ -182,7 +185,7 @@ export interface StreamHandlerOptions<M, E, R> extends HandlerOptions<M> {
  * @since 0.1.0
  */
 export class UndecodableMessage extends Data.TaggedError("UndecodableMessage")<{
-  /** The message as it arrived. */
+  /** What was to be decoded: what the `wire` option gave; the raw message without that option, or where it threw. */
   readonly wire: unknown
   /** The trace context that could be read from it. */
   readonly traceContext: Option.Option<RemoteContext>
@@ -642,8 +645,8 @@ const makeProcess = <T extends TracedMessage<unknown>, I, RD, RE, M>(
   ): Effect.Effect<B | B2, E | E2, R | R2 | RD> => {
     const within = <A, E, R>(self: Effect.Effect<A, E, R>, traceContext: Option.Option<RemoteContext>) =>
       self.pipe(withDescribedSpan(options, raw), withRemoteContext(traceContext))
-    const refuse = (traceContext: Option.Option<RemoteContext>, cause: Schema.SchemaError) =>
-      Effect.suspend(() => onUndecodable(new UndecodableMessage({ wire: raw, traceContext, cause })))
+    const refuse = (wire: unknown, traceContext: Option.Option<RemoteContext>, cause: Schema.SchemaError) =>
+      Effect.suspend(() => onUndecodable(new UndecodableMessage({ wire, traceContext, cause })))
     /** The message, or what has become of its decoding. A defect in a schema goes on as what it is. */
     const handle = (
       wire: unknown,
@@ -658,7 +661,7 @@ const makeProcess = <T extends TracedMessage<unknown>, I, RD, RE, M>(
           const error = Cause.findError(cause)
           return onFailure((traceContext) =>
             Result.isSuccess(error)
-              ? refuse(traceContext, error.success)
+              ? refuse(wire, traceContext, error.success)
               : Effect.failCause(cause as Cause.Cause<never>)
           )
         }
@@ -668,7 +671,7 @@ const makeProcess = <T extends TracedMessage<unknown>, I, RD, RE, M>(
       try {
         if (options.wire !== undefined) wire = options.wire(raw)
       } catch (error) {
-        return within(refuse(headers, unreadable(error)), headers)
+        return within(refuse(raw, headers, unreadable(error)), headers)
       }
       // Where its context is known before, what decoding does is part of the span.
       return Option.isSome(headers)
@@ -748,13 +751,13 @@ const withDescribedSpan =
  *
  * `schema` is what a message decodes with, such as
  * `Schema.fromJsonString(TracedMessage(Task))`. A payload that does not decode
- * fails with {@link UndecodableMessage}, which holds the untouched message and
- * its trace context, inside a consumer span of the same trace. A bad trace
- * context is no context. Where `traceContext` finds one, decoding is part of the
+ * fails with {@link UndecodableMessage}, which holds what was to be decoded,
+ * untouched, and its trace context, inside a consumer span of the same trace. A
+ * bad trace context is no context. Where `traceContext` finds one, decoding is part of the
  * span; that of a message which carries its context is over when it begins.
  *
  * A raw message may be more than its text: `wire` says what of it is decoded,
- * `traceContext` reads its headers, `describe` names its id and the like. The
+ * and kept where that fails, `traceContext` reads its headers, `describe` names its id and the like. The
  * handler gets it as its third argument.
  *
  * **Example** (Handling a message)
@@ -814,7 +817,8 @@ export const handleTracedMessage: {
  * The stream gives what the handler returns, in the order of the messages unless
  * `unordered` is set. A message that does not decode goes to `deadLetter` and
  * gives nothing: its span has failed with {@link UndecodableMessage}, and what
- * `deadLetter` sends is in the same trace. A failure of the handler ends the
+ * `deadLetter` sends is in the same trace. The raw message, which may be more
+ * than what was decoded, is its second argument. A failure of the handler ends the
  * stream, as it does with `mapEffect`.
  *
  * When the stream ends early, handlers that still run are interrupted and their

@@ -228,7 +228,10 @@ describe("handleTracedStream", () => {
               wire: (delivery: Delivery) => delivery.data,
               traceContext: (delivery) => extractHeaders(delivery.headers),
               describe: (delivery) => ({ messageId: String(delivery.sequence) }),
-              deadLetter: (_, delivery) => settle("term", delivery)
+              deadLetter: ({ wire }, delivery) => {
+                assert.strictEqual(wire, "no JSON")
+                return settle("term", delivery)
+              }
             },
             (_task, _message, delivery) => settle("ack", delivery)
           ),

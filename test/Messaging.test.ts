@@ -635,13 +635,25 @@ describe("handleTracedMessage", () => {
         traceContext: (raw) => extractHeaders(raw.headers)
       }, () => Effect.die("not to be handled"))
       for (const text of ["{", "[]"]) {
-        const bad = { ...raw, text }
-        const error = yield* Effect.flip(recorder.run(handle(bad)))
-        assert.strictEqual(error.wire, bad)
+        const error = yield* Effect.flip(recorder.run(handle({ ...raw, text })))
         assert.deepStrictEqual(error.traceContext, yield* extractHeaders(raw.headers))
         assert.include(error.message, "could not be decoded")
       }
       assert.deepStrictEqual(recorder.spans.map((span) => span.parentSpanContext?.spanId), [spanId, spanId])
+    }))
+
+  it.effect("what does not decode is kept as it was to be decoded, and whole where its wire cannot be had", () =>
+    Effect.gen(function*() {
+      for (const traceContext of [undefined, (raw: Raw) => extractHeaders(raw.headers)]) {
+        const handle = handleTracedMessage(TracedMessage(Schema.Struct({ id: Schema.Number })), {
+          ...options,
+          wire: (raw: Raw): unknown => JSON.parse(raw.text),
+          traceContext
+        }, () => Effect.die("not to be handled"))
+        const [decodable, broken] = [{ ...raw, text: `{"id":"x"}` }, { ...raw, text: "{" }]
+        assert.deepStrictEqual((yield* Effect.flip(handle(decodable))).wire, { id: "x" })
+        assert.strictEqual((yield* Effect.flip(handle(broken))).wire, broken)
+      }
     }))
 
   for (const [name, answer] of [["no effect", undefined], ["an effect of no option", Effect.void]]) {

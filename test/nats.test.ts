@@ -217,6 +217,25 @@ describeNats("core NATS", (it) => {
       }))
   }
 
+  it.effect("a dead letter has the text that did not decode, which can be sent on as it is", () =>
+    Effect.gen(function*() {
+      const { connection, subject } = yield* Nats
+      const [tasks, deadLetters] = [subject("tasks"), subject("dead-letters")]
+      const { messages } = yield* subscribe(tasks, { max: 1 })
+      const letters = yield* subscribe(deadLetters, { max: 1 })
+      connection.publish(tasks, `{"id":"two"}`)
+      yield* messages.pipe(
+        handleTracedStream(TaskMessage, {
+          ...about(tasks),
+          ...reading,
+          deadLetter: ({ wire }) => Effect.sync(() => connection.publish(deadLetters, JSON.stringify(wire)))
+        }, () => Effect.die("not to be handled")),
+        Stream.runDrain
+      )
+      const [letter] = yield* Stream.runCollect(letters.messages)
+      assert.strictEqual(letter.json(), `{"id":"two"}`)
+    }))
+
   it.effect("50,000 messages, of which every 20th does not decode: each has its one span, none is lost", () =>
     Effect.gen(function*() {
       const { connection, subject } = yield* Nats
