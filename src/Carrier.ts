@@ -20,6 +20,7 @@ import { linkNextSpan } from "./internal/linkNextSpan.ts"
 import { isTracingOff } from "./internal/off.ts"
 import {
   AmbientSpan,
+  continueRemote,
   propagatedSpan,
   toExternalSpan,
   toLinkedSpan,
@@ -899,8 +900,10 @@ export const contextOf = (context: RemoteContext | Option.Option<RemoteContext>)
  *
  * **Details**
  *
- * The context beats a span that is current already. Its baggage becomes the
- * baggage of the effect. `None` leaves the effect as it is.
+ * The context beats a span that is current already, unless that is a child of
+ * the very span that the context names, as the span of Effect's HTTP server is:
+ * then it stays the parent, and gets the `tracestate`. The context's baggage
+ * becomes the baggage of the effect. `None` leaves the effect as it is.
  *
  * **Example** (Continuing the trace of a request)
  *
@@ -932,6 +935,25 @@ export const withRemoteContext: {
   context: RemoteContext | Option.Option<RemoteContext>
 ): Effect.Effect<A, E, R> => {
   const remote = contextOf(context)
+  return remote === undefined ? self : Effect.withFiber((fiber) => {
+    const continued = !isTracingOff(fiber) && continueRemote(fiber.cache.span, remote)
+    return continued
+      ? Effect.provideService(self, Baggage, remote.baggage ?? NO_BAGGAGE)
+      : inRemoteContext(self, remote)
+  })
+})
+
+/**
+ * As {@link withRemoteContext}, but the context is the parent whatever is
+ * current: the consumer span of a message links what was.
+ *
+ * @internal
+ */
+export const inRemoteContext = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  context: RemoteContext | Option.Option<RemoteContext>
+): Effect.Effect<A, E, R> => {
+  const remote = contextOf(context)
   return remote === undefined
     ? self
     : Effect.updateContext(self, (context: Context.Context<R>): Context.Context<R> => {
@@ -947,7 +969,7 @@ export const withRemoteContext: {
       if (Context.get(context, Baggage) !== baggage) next = Context.add(next, Baggage, baggage)
       return next as Context.Context<R>
     })
-})
+}
 
 /**
  * Runs an effect as a child of the trace context that a message carries.
@@ -958,9 +980,9 @@ export const withRemoteContext: {
  *
  * **Details**
  *
- * The message's context beats a span that is current already. Its baggage
- * becomes the baggage of the effect. A message without a valid context leaves
- * the effect as it is.
+ * The message's context beats a span that is current already, unless that is a
+ * child of the very span that the context names. Its baggage becomes the baggage
+ * of the effect. A message without a valid context leaves the effect as it is.
  *
  * **Example** (Continuing a trace)
  *

@@ -19,7 +19,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
-import { contextOf, readTraceContext, type TRACE_CONTEXT_KEY, withRemoteContext } from "./Carrier.ts"
+import { contextOf, inRemoteContext, readTraceContext, type TRACE_CONTEXT_KEY } from "./Carrier.ts"
 import { GenAiSettings } from "./GenAiSettings.ts"
 import { isTracingOff } from "./internal/off.ts"
 import { reportOnce } from "./internal/reportOnce.ts"
@@ -408,7 +408,8 @@ export const withCreateSpan: {
  * `process` unless you say otherwise. The span is a child of the context in
  * which the message was created; a span that was current already is linked. With
  * `relation: "link"` it is the other way round, which keeps a long-lived
- * consumer's own trace whole.
+ * consumer's own trace whole. Inside a span that `withTraceContext` keeps,
+ * since it continues that context already, it is a child of that, without a link.
  *
  * **Example** (Processing)
  *
@@ -644,7 +645,7 @@ const makeProcess = <T extends TracedMessage<unknown>, I, RD, RE, M>(
     onUndecodable: (undecodable: UndecodableMessage) => Effect.Effect<B2, E2, R2>
   ): Effect.Effect<B | B2, E | E2, R | R2 | RD> => {
     const within = <A, E, R>(self: Effect.Effect<A, E, R>, traceContext: Option.Option<RemoteContext>) =>
-      self.pipe(withDescribedSpan(options, raw), withRemoteContext(traceContext))
+      self.pipe(withDescribedSpan(options, raw), (self) => inRemoteContext(self, traceContext))
     const refuse = (wire: unknown, traceContext: Option.Option<RemoteContext>, cause: Schema.SchemaError) =>
       Effect.suspend(() => onUndecodable(new UndecodableMessage({ wire, traceContext, cause })))
     /** The message, or what has become of its decoding. A defect in a schema goes on as what it is. */

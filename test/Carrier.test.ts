@@ -1,7 +1,7 @@
 import { OtelTracer } from "@effect/opentelemetry"
 import { assert, describe, it } from "@effect/vitest"
-import { BasicTracerProvider, type ReadableSpan } from "@opentelemetry/sdk-trace-base"
-import { Effect, Layer, Option, Schema, Tracer } from "effect"
+import { BasicTracerProvider, type ReadableSpan, SamplingDecision } from "@opentelemetry/sdk-trace-base"
+import { Effect, flow, Layer, Option, Schema, Tracer } from "effect"
 import { type Headers, HttpClient, HttpClientResponse } from "effect/http"
 import { OtlpSerialization, OtlpTracer } from "effect/observability"
 import {
@@ -17,6 +17,7 @@ import {
   Propagators,
   TracedMessage,
   type TraceHeaders,
+  TraceState,
   TracingNoop,
   withBaggage,
   withLlmSpan,
@@ -425,6 +426,128 @@ describe("withRemoteContext", () => {
       const effect = Effect.succeed(1)
       assert.strictEqual(withRemoteContext(effect, Option.none()), effect)
     }))
+
+  describe("inside a span that continues the context by its ids, as that of Effect's HTTP server does", () => {
+    const remote = {
+      traceparent: { traceId, spanId, traceFlags: 3 },
+      tracestate: "vendor=1,other=2",
+      baggage: [{ key: "tenant", value: "acme" }]
+    }
+    const server = (parent: Partial<Tracer.ExternalSpan> = {}) =>
+      Effect.withSpan("server", {
+        kind: "server",
+        parent: Tracer.externalSpan({ traceId, spanId, sampled: true, ...parent })
+      })
+    const work = injectHeaders({}).pipe(Effect.withSpan("work"))
+
+    it.effect("the span stays the parent, and tracestate, flags and baggage go on", () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const inside = Effect.all([injectHeaders({}), work])
+        // Twice is as once.
+        const [[own, below], after] = yield* recorder.run(
+          Effect.all([inside.pipe(withRemoteContext(remote), withRemoteContext(remote)), Baggage]).pipe(server())
+        )
+        const { tracestate, baggage } = received._trace_context
+        assert.deepStrictEqual<object>(own, { traceparent: identity(recorder.span("server")), tracestate, baggage })
+        assert.deepStrictEqual<object>(below, { traceparent: identity(recorder.span("work")), tracestate, baggage })
+        assert.strictEqual(identity(recorder.span("work")).slice(-2), "03")
+        assert.deepStrictEqual(after, [])
+        const parent = recorder.span("server").spanContext()
+        assert.strictEqual(parent.traceState?.serialize(), tracestate)
+        assert.strictEqual(recorder.span("work").parentSpanContext?.spanId, parent.spanId)
+      }))
+
+    it.effect("a context without tracestate and baggage leaves the span alone, and brings no baggage", () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const sent = yield* recorder.run(
+          work.pipe(withRemoteContext({ traceparent: remote.traceparent }), withBaggage({ tenant: "other" }), server())
+        )
+        assert.deepStrictEqual<object>(sent, { traceparent: identity(recorder.span("work")) })
+        assert.strictEqual(
+          recorder.span("work").parentSpanContext?.spanId,
+          recorder.span("server").spanContext().spanId
+        )
+      }))
+
+    it.effect("what a sampler has written into the tracestate comes first and stays", () =>
+      Effect.gen(function*() {
+        const traceState = new TraceState("sampler=s,other=s")
+        const recorder = Recorder.make({
+          sampler: {
+            shouldSample: () => ({ decision: SamplingDecision.RECORD_AND_SAMPLED, traceState }),
+            toString: () => "sampler"
+          }
+        })
+        yield* recorder.run(Effect.void.pipe(withRemoteContext(remote), server()))
+        assert.strictEqual(
+          recorder.span("server").spanContext().traceState?.serialize(),
+          "sampler=s,other=s,vendor=1"
+        )
+      }))
+
+    it.effect("the span of @effect/opentelemetry's tracer stays, too", () =>
+      Effect.gen(function*() {
+        const otel = OtelTracer.layer.pipe(
+          Layer.provide(Layer.succeed(OtelTracer.OtelTracerProvider, new BasicTracerProvider()))
+        )
+        const [span, [parent, sent]] = yield* Effect.all([
+          Effect.currentSpan,
+          Effect.all([Effect.currentSpan, injectHeaders({})]).pipe(
+            Effect.map(([span, sent]) => [span.parent, sent] as const),
+            Effect.withSpan("work"),
+            withRemoteContext(remote)
+          )
+        ]).pipe(server(), Effect.provide(otel as Layer.Layer<never>))
+        assert.strictEqual(Option.getOrThrow(parent).spanId, span.spanId)
+        assert.deepInclude<object>(sent, { tracestate: remote.tracestate, baggage: "tenant=acme" })
+      }))
+
+    it.effect("the context is the parent where the span is another's: below, of another parent, ended, or not written", () =>
+      Effect.gen(function*() {
+        const parentOfWork = Effect.fnUntraced(function*(
+          around: <A, E>(self: Effect.Effect<A, E>) => Effect.Effect<A, E>
+        ) {
+          const recorder = Recorder.make()
+          const sent = yield* recorder.run(work.pipe(withRemoteContext(remote), around))
+          assert.deepInclude<object>(sent, { tracestate: remote.tracestate, baggage: "tenant=acme" })
+          return recorder.span("work").parentSpanContext?.spanId
+        })
+        const frozen = <A, E>(self: Effect.Effect<A, E>) =>
+          Effect.andThen(
+            Effect.map(Effect.currentSpan, (span) => {
+              Object.freeze((span as unknown as { span: { spanContext(): object } }).span.spanContext())
+            }),
+            self
+          ).pipe(Effect.catchTag("NoSuchElementError", Effect.die), server())
+        const ended = <A, E>(self: Effect.Effect<A, E>) =>
+          Effect.flatMap(Effect.orDie(Effect.currentSpan).pipe(server()), (span) => Effect.withParentSpan(self, span))
+        assert.deepStrictEqual(
+          yield* Effect.all([
+            (self: typeof work) => self,
+            flow(Effect.withSpan("inner"), server()),
+            server({ spanId: "00000000000000aa" }),
+            server({ traceId: "0".repeat(31) + "1" }),
+            ended,
+            frozen
+          ].map((around) => parentOfWork(around as never))),
+          Array.from({ length: 6 }, () => spanId)
+        )
+      }))
+
+    it.effect("a context is passed on as it came where tracing is off", () =>
+      Effect.gen(function*() {
+        const sent = injectHeaders({}).pipe(withRemoteContext(remote))
+        // The first of them has nothing provided.
+        for (const [, off] of offStates.slice(1)) {
+          assert.deepStrictEqual<object>(
+            yield* Recorder.make().run(off(sent).pipe(server())),
+            received._trace_context
+          )
+        }
+      }))
+  })
 
   it.effect("a context made by hand that is not valid is not passed on", () =>
     Effect.gen(function*() {

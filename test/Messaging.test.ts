@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
 import { SamplingDecision } from "@opentelemetry/sdk-trace-base"
-import { Effect, Exit, Logger, Option, Schema, SchemaGetter } from "effect"
+import { Effect, Exit, Logger, Option, Schema, SchemaGetter, Tracer } from "effect"
 import {
   type BatchMessage,
   extractHeaders,
@@ -655,6 +655,24 @@ describe("handleTracedMessage", () => {
         assert.strictEqual((yield* Effect.flip(handle(broken))).wire, broken)
       }
     }))
+
+  for (const relation of ["parent", "link"] as const) {
+    it.effect(`the span of a message is no other where its context is continued already (relation: ${relation})`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const handle = handleTracedMessage(schema, { ...options, relation }, () => Effect.void)
+        const parent = Tracer.externalSpan({ traceId, spanId, sampled: true })
+        yield* recorder.run(
+          handle(JSON.stringify({ id: 7, ...received })).pipe(Effect.withSpan("server", { parent }))
+        )
+        const ids = [spanId, recorder.span("server").spanContext().spanId]
+        const { links, parentSpanContext } = recorder.span("process tasks")
+        assert.deepStrictEqual(
+          [parentSpanContext?.spanId, ...links.map((link) => link.context.spanId)],
+          relation === "parent" ? ids : ids.toReversed()
+        )
+      }))
+  }
 
   for (const [name, answer] of [["no effect", undefined], ["an effect of no option", Effect.void]]) {
     it.effect(`a traceContext option that answers with ${name} answers with no context`, () =>

@@ -23,7 +23,7 @@ export interface SpanContextLike {
   readonly traceId: string
   readonly spanId: string
   traceFlags: number
-  readonly traceState?: TraceStateLike | undefined
+  traceState?: TraceStateLike | undefined
   readonly isRemote?: boolean | undefined
 }
 
@@ -118,6 +118,49 @@ export const tracestateOf = (span: Tracer.AnySpan): string | undefined => {
   // Ours is in its canonical form; what another vendor's holds is not known.
   return state instanceof TraceState ? state.header || undefined : parseTracestate(state.serialize())
 }
+
+/**
+ * Whether a span of this process continues a remote context already: somebody
+ * has read the ids of it, as Effect's HTTP server does. Then what travels beside
+ * them is brought to that span, so that its children and what is sent have it.
+ */
+export const continueRemote = (span: Tracer.AnySpan | undefined, remote: RemoteContext): boolean => {
+  const { traceparent, tracestate } = remote
+  if (
+    traceparent === undefined || span?._tag !== "Span" || span.status._tag !== "Started" ||
+    span.traceId !== traceparent.traceId || !isPropagated(span)
+  ) {
+    return false
+  }
+  const parent = Option.getOrUndefined(span.parent)
+  if (
+    parent?._tag !== "ExternalSpan" || parent.spanId !== traceparent.spanId || parent.traceId !== traceparent.traceId
+  ) {
+    return false
+  }
+  try {
+    const context = otelSpanContext(span)
+    // The span of another tracer has nowhere to put them.
+    if (context === undefined) return false
+    context.traceFlags |= traceparent.traceFlags & FLAG_RANDOM
+    // With a tracestate of its own the parent has given that to the span.
+    if (tracestate === undefined || Context.getOrUndefined(parent.annotations, OtelTraceState) !== undefined) {
+      return true
+    }
+    context.traceState = withMembersOf(context.traceState, new TraceState(tracestate))
+    return otelSpanContext(span)?.traceState === context.traceState
+  } catch {
+    // Another vendor's may be frozen.
+    return false
+  }
+}
+
+/** What a sampler has put into the state of a span comes first. */
+const withMembersOf = (own: TraceStateLike | undefined, state: TraceState): TraceState =>
+  (own?.serialize() ?? "").split(",").reduceRight((state, member) => {
+    const at = member.indexOf("=")
+    return at < 0 ? state : state.set(member.slice(0, at), member.slice(at + 1))
+  }, state)
 
 /** The header identity of a span. */
 export const traceparentOf = (span: Tracer.AnySpan): Traceparent => ({
