@@ -1,13 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
-import { Effect, Fiber, Latch, Option, Schema, Stream } from "effect"
+import { Data, Effect, Fiber, Latch, Option, Schema, Stream } from "effect"
 import {
   extractHeaders,
   handleTracedMessage,
   handleTracedStream,
   injectTraceContext,
   TracedMessage,
-  UndecodableMessage
+  UndecodableMessage,
+  withRemoteContext,
+  withSettleSpan
 } from "loom-tracing"
 import * as Recorder from "./support/Recorder.ts"
 
@@ -22,6 +24,8 @@ const traceOf = (id: number) => id.toString(16).padStart(32, "f")
 const contextOf = (id: number) => ({ traceparent: `00-${traceOf(id)}-${creation(id)}-01` })
 const wire = (id: number, payload: object = { id }) => JSON.stringify({ ...payload, _trace_context: contextOf(id) })
 const wires = (count: number) => Stream.range(1, count).pipe(Stream.map((id) => wire(id)))
+
+class Busy extends Data.TaggedError("Busy") {}
 
 describe("handleTracedStream", () => {
   it.effect("handles each message under a span of its own, in its own trace", () =>
@@ -242,6 +246,62 @@ describe("handleTracedStream", () => {
       assert.deepStrictEqual(
         recorder.spans.map((span) => [span.attributes["messaging.message.id"], span.parentSpanContext?.spanId]),
         [["11", creation(1)], ["11", creation(1)], ["12", creation(2)], ["13", undefined]]
+      )
+    }))
+
+  it.effect("a consumer that goes on after a failure, as in the README, has failed spans and what it settled in them", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      interface Delivery {
+        readonly data: string
+      }
+      const settled: Array<string> = []
+      const settle = (how: "ack" | "nak" | "term", delivery: Delivery) =>
+        Effect.sync(() => settled.push(`${how} ${delivery.data.slice(0, 8)}`)).pipe(
+          withSettleSpan({ ...options, operation: how })
+        )
+      let failures = 0
+      const work = (task: typeof Task.Type) =>
+        Effect.suspend(() => task.id === 1 && failures++ === 0 ? Effect.fail(new Busy()) : Effect.void)
+      const handle = handleTracedMessage(
+        schema,
+        { ...options, wire: (delivery: Delivery) => delivery.data },
+        (task, _, delivery) =>
+          work(task).pipe(
+            Effect.tapError(() => settle("nak", delivery)),
+            Effect.andThen(settle("ack", delivery))
+          )
+      )
+      yield* recorder.run(
+        // The first is delivered again.
+        Stream.make(wire(1), wire(2), wire(3, { id: "x" }), wire(1)).pipe(
+          Stream.map((data): Delivery => ({ data })),
+          Stream.mapEffect((delivery) =>
+            handle(delivery).pipe(
+              Effect.catchTag("UndecodableMessage", ({ traceContext }) =>
+                settle("term", delivery).pipe(withRemoteContext(traceContext))),
+              Effect.ignore
+            )
+          ),
+          Stream.runDrain
+        )
+      )
+      assert.deepStrictEqual(settled, [`nak {"id":1,`, `ack {"id":2,`, `term {"id":"x`, `ack {"id":1,`])
+      const processed = recorder.spans.filter((span) => span.name === "process tasks")
+      assert.deepStrictEqual(
+        processed.map((span) => [span.spanContext().traceId, span.attributes["error.type"], span.status.code]),
+        [
+          [traceOf(1), "Busy", SpanStatusCode.ERROR],
+          [traceOf(2), undefined, SpanStatusCode.UNSET],
+          [traceOf(3), "UndecodableMessage", SpanStatusCode.ERROR],
+          [traceOf(1), undefined, SpanStatusCode.UNSET]
+        ]
+      )
+      assert.deepStrictEqual(
+        ["nak tasks", "ack tasks", "term tasks"].flatMap((name) =>
+          recorder.spans.filter((span) => span.name === name).map((span) => span.parentSpanContext?.spanId)
+        ),
+        [...[processed[0], processed[1], processed[3]].map((span) => span.spanContext().spanId), creation(3)]
       )
     }))
 
