@@ -166,12 +166,8 @@ const hideIn = (schema: Schema.Constraint | undefined, value: unknown): unknown 
 
 /** The span of a tool from which the arguments are kept as it runs; what its handler writes is the handler's own. */
 class ToolkitSpan extends ToolSpan<ToolResult | void, unknown> {
-  override begin(span: Tracer.Span): Effect.Effect<void> | undefined {
-    try {
-      return super.begin(span)
-    } finally {
-      this.hidesToolkitArguments = false
-    }
+  protected override get guardsToolkitArguments(): boolean {
+    return false
   }
 }
 

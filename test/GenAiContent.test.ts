@@ -1,5 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Effect, Fiber, Logger, Option, Redactable, Redacted, Schema, SchemaRepresentation } from "effect"
+import {
+  Data,
+  Effect,
+  Fiber,
+  identity,
+  Logger,
+  Option,
+  Redactable,
+  Redacted,
+  Schema,
+  SchemaRepresentation
+} from "effect"
 import type { JsonSchema } from "effect"
 import { TestClock } from "effect/testing"
 import {
@@ -847,14 +858,21 @@ describe("content that does not fit", () => {
 
   const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1500 }))
   const Element = Schema.Struct({ length: Count, piece: Schema.Literals(PIECES), shape: Schema.Int })
+  type Element = typeof Element.Type
+  /** Each in one of some shapes. */
+  const toShapes = (
+    elements: ReadonlyArray<Element>,
+    ...shapes: ReadonlyArray<(text: string, element: Element) => unknown>
+  ): ReadonlyArray<unknown> =>
+    elements.map((element) => {
+      const { length, piece, shape } = element
+      return shapes[Math.abs(shape) % shapes.length](piece.repeat(length / piece.length), element)
+    })
   it.prop(
     "is within the bytes for any list of texts, messages and lists that loses elements at either end",
     [Schema.Array(Element), Count, Schema.Literals(["first", "last"])],
     ([elements, maxBytes, keep]) => {
-      const tree = elements.map(({ length, piece, shape }) => {
-        const text = piece.repeat(length / piece.length)
-        return [text, { content: text }, [text, text]][Math.abs(shape) % 3]
-      })
+      const tree = toShapes(elements, identity, (content) => ({ content }), (text) => [text, text])
       const json = print(tree, maxBytes, { ...keepLast, keep })
       if (json === undefined) return
       assert.isAtMost(Buffer.byteLength(json), maxBytes)
@@ -867,14 +885,12 @@ describe("content that does not fit", () => {
     "is cut the same where it was copied as a whole",
     [Schema.Array(Element), Count, Schema.Literals(["first", "last"])],
     ([elements, maxBytes, keep]) => {
-      const list = elements.map(({ length, piece, shape }) => {
-        const text = piece.repeat(length / piece.length)
-        return [
-          text,
-          { content: text },
-          Array.from({ length: Math.abs(shape) % 200 }, () => piece)
-        ][Math.abs(shape) % 3]
-      })
+      const list = toShapes(
+        elements,
+        identity,
+        (content) => ({ content }),
+        (_, { piece, shape }) => Array.from({ length: Math.abs(shape) % 200 }, () => piece)
+      )
       const cut: ElementCut = { ...keepLast, keep }
       const printed = printJson(toPlain(list), maxBytes, cut)
       assert.strictEqual(print(list, maxBytes, cut), printed)

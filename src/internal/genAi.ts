@@ -212,6 +212,10 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     addDefined(measured, semconv.ERROR_TYPE, error)
     clientOperationDuration.record(seconds, measured, this.context)
   }
+  /** Whether what `effect/ai` writes of a tool's arguments is kept off the span as the operation runs. */
+  protected get guardsToolkitArguments(): boolean {
+    return true
+  }
   /** Whether content that goes on the span has a form of Loom's own. */
   protected get capturesAsLoomDoes(): boolean {
     return false
@@ -238,7 +242,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     try {
       this.writeStart()
     } finally {
-      this.hidesToolkitArguments = true
+      this.hidesToolkitArguments = this.guardsToolkitArguments
     }
     if (!this.captures) return undefined
     this.budget = new ContentBudget(this.settings.maxContentBytes)
