@@ -53,14 +53,6 @@ export interface SpanSpec<A, E> {
   finish?(span: Tracer.Span, exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined
 }
 
-const spanOptions = <A, E>(spec: SpanSpec<A, E>): Tracer.SpanOptionsNoTrace => ({
-  kind: spec.kind,
-  annotations: Context.add(Context.empty(), SpanSource, spec),
-  ...(spec.links === undefined ? undefined : { links: spec.links }),
-  ...(spec.parent === undefined ? undefined : { parent: spec.parent }),
-  ...(spec.root === true ? { root: true } : undefined)
-})
-
 // What is written may come out of the caller's objects, whose getters can throw; the traced effect must not notice.
 
 const begin = <A, E>(span: Tracer.Span, spec: SpanSpec<A, E>): Effect.Effect<void> | undefined => {
@@ -245,10 +237,14 @@ export const traced = <A, E, R>(
  *
  * @internal
  */
-export const startSpan = <A, E>(spec: SpanSpec<A, E>, scope: Scope.Scope): Effect.Effect<Tracer.Span> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(
-      Effect.provideService(Effect.makeSpanScoped(spec.name, spanOptions(spec)), Scope.Scope, scope),
+export const startSpan = <A, E>(
+  spec: Omit<SpanSpec<A, E>, "links" | "parent" | "root">,
+  scope: Scope.Scope
+): Effect.Effect<Tracer.Span> =>
+  Effect.uninterruptibleMask((restore) => {
+    const options = { kind: spec.kind, annotations: Context.make(SpanSource, spec) }
+    return Effect.flatMap(
+      Effect.provideService(Effect.makeSpanScoped(spec.name, options), Scope.Scope, scope),
       (span) => {
         const first = begin(span, spec)
         // Finalizers run in reverse, so this one still finds the span open.
@@ -256,4 +252,4 @@ export const startSpan = <A, E>(spec: SpanSpec<A, E>, scope: Scope.Scope): Effec
         return first === undefined ? Effect.as(added, span) : Effect.as(Effect.andThen(added, restore(first)), span)
       }
     )
-  )
+  })

@@ -8,7 +8,7 @@ import {
   type SpanProcessor
 } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Context, Effect, Exit, Fiber, Option, References, Tracer } from "effect"
-import { makeTracingLive, withLlmSpan } from "loom-tracing"
+import { makeTracingLive, withConsumerSpan, withLlmSpan } from "loom-tracing"
 import { type SpanSpec, traced } from "../../src/internal/span.ts"
 import * as Recorder from "../support/Recorder.ts"
 
@@ -98,6 +98,33 @@ describe("a span is asked for as Effect asks for one", () => {
         assert.strictEqual(ours.asked.length, effects.asked.length)
       }))
   }
+})
+
+describe("a span under a tracer that is not ours", () => {
+  it.effect("has no attribute for an option without a value", () =>
+    Effect.gen(function*() {
+      const { spans, tracer } = makeTracer()
+      const options = { system: "nats", destination: "tasks", messageId: undefined, clientId: null as never }
+      yield* Effect.void.pipe(withConsumerSpan(options), Effect.withTracer(tracer))
+      assert.deepStrictEqual(Object.fromEntries(spans[0]!.attributes), {
+        "messaging.system": "nats",
+        "messaging.system.name": "nats",
+        "messaging.destination.name": "tasks",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process"
+      })
+    }))
+
+  it.effect("keeps an `error.type` that the program has set", () =>
+    Effect.gen(function*() {
+      const { spans, tracer } = makeTracer()
+      const call = Effect.andThen(Effect.annotateCurrentSpan("error.type", "429"), Effect.fail(new Error("no")))
+      yield* Effect.exit(call.pipe(
+        withLlmSpan({ provider: "openai", request: { model: "gpt-4o" } }),
+        Effect.withTracer(tracer)
+      ))
+      assert.strictEqual(spans[0]!.attributes.get("error.type"), "429")
+    }))
 })
 
 describe("a span that is interrupted before its effect has begun", () => {
