@@ -118,7 +118,7 @@ describe("a span under a tracer that is not ours", () => {
   it.effect("keeps an `error.type` that the program has set", () =>
     Effect.gen(function*() {
       const { spans, tracer } = makeTracer()
-      const call = Effect.andThen(Effect.annotateCurrentSpan("error.type", "429"), Effect.fail(new Error("no")))
+      const call = Effect.andThen(Effect.annotateCurrentSpan("error.type", "429"), Effect.fail("no"))
       yield* Effect.exit(call.pipe(
         withLlmSpan({ provider: "openai", request: { model: "gpt-4o" } }),
         Effect.withTracer(tracer)
