@@ -162,6 +162,22 @@ describe("withMcpSpan", () => {
     }
   }
 
+  for (
+    const [name, effect, type] of [
+      ["that of an error", failWith(new McpError(-32602, "Invalid params")), "McpError"],
+      ["the code of one that has none", failWith({ code: -32602, message: "Invalid params" }), "-32602"],
+      ["tool_error, for a result that says so", Effect.succeed({ isError: true, content: [] }), "tool_error"]
+    ] as ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, string]>
+  ) {
+    it.effect(`where content is captured, the exception of a span has a name: ${name}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })
+        yield* recorder.run(effect.pipe(withMcpSpan({ method: "tools/call", tool: "t" }), Effect.exit))
+        const [exception] = recorder.span("tools/call t").events
+        assert.strictEqual(exception?.attributes?.["exception.type"], type)
+      }))
+  }
+
   for (const [place, spanName, wrap] of places) {
     const message = "quotes the prompt"
     const broken = Object.defineProperty({}, "broken", { enumerable: true, get: raise })
