@@ -66,6 +66,12 @@ describe("TracedMessage", () => {
       ["a struct", Schema.Struct({ a: Schema.Number }), { a: 1 }, { a: 1 }],
       ["a class", Person, { name: "Ada" }, new Person({ name: "Ada" })],
       ["a record", Schema.Record(Schema.String, Schema.Number), { a: 1, b: 2 }, { a: 1, b: 2 }],
+      [
+        "a struct with further keys",
+        Schema.StructWithRest(Schema.Struct({ a: Schema.Number }), [Schema.Record(Schema.String, Schema.Number)]),
+        { a: 1, b: 2 },
+        { a: 1, b: 2 }
+      ],
       ["a struct without fields", Schema.Struct({}), {}, {}],
       ["a union", Schema.Union([Schema.TaggedStruct("A", { a: Schema.Number }), Schema.TaggedStruct("B", {})]), {
         _tag: "B"
@@ -93,9 +99,12 @@ describe("TracedMessage", () => {
     it.effect(`takes ${name} as its payload`, () =>
       Effect.gen(function*() {
         const traced = TracedMessage(payload)
-        const message = yield* Schema.decodeUnknownEffect(traced)({ ...encoded, _trace_context })
-        assert.deepStrictEqual(message, { payload: decoded, traceContext: Option.some(context) })
-        assert.deepStrictEqual(yield* Schema.encodeEffect(traced)(message), { ...encoded, _trace_context })
+        for (const onExcessProperty of ["ignore", "error"] as const) {
+          const wire = { ...encoded, _trace_context }
+          const message = yield* Schema.decodeUnknownEffect(traced, { onExcessProperty })(wire)
+          assert.deepStrictEqual(message, { payload: decoded, traceContext: Option.some(context) })
+          assert.deepStrictEqual(yield* Schema.encodeEffect(traced, { onExcessProperty })(message), wire)
+        }
       }))
   }
 
