@@ -277,6 +277,16 @@ describe("TracedMessage", () => {
         "a record of few keys",
         Schema.Record(Schema.String, Schema.String).check(Schema.isMaxProperties(2)),
         { additionalProperties: { type: "string" }, maxProperties: 3 }
+      ],
+      [
+        "a record of short keys",
+        Schema.Record(Schema.String, Schema.String).check(
+          Schema.isPropertyNames(Schema.String.check(Schema.isMaxLength(3)))
+        ),
+        {
+          additionalProperties: { type: "string" },
+          propertyNames: { anyOf: [{ type: "string", maxLength: 3 }, { const: "_trace_context" }] }
+        }
       ]
     ] as ReadonlyArray<readonly [string, Schema.Codec<unknown, object>, object]>
   ) {
