@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Predicate, Schema, SchemaGetter, SchemaRepresentation } from "effect"
+import { Context, Effect, Exit, Layer, Option, Predicate, Schema, SchemaGetter, SchemaRepresentation } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { makeTracedMessage, TracedMessage, withTraceContext } from "loom-tracing"
 
@@ -259,7 +259,9 @@ describe("TracedMessage", () => {
         for (const onExcessProperty of ["ignore", "error"] as const) {
           for (const side of [traced, Schema.toEncoded(traced)]) {
             const document = Schema.toJsonSchemaDocument(side, { onExcessProperty })
-            const isValid = Schema.is(SchemaRepresentation.fromJsonSchemaDocument(document, { patterns: "apply" }))
+            const read = SchemaRepresentation.fromJsonSchemaDocument(document, { patterns: "apply" })
+            const isValid = (value: unknown) =>
+              Exit.isSuccess(Schema.decodeUnknownExit(read, { onExcessProperty: "error" })(value))
             assert.isTrue(isValid(wire))
             assert.isTrue(isValid({ ...wire as object, _trace_context: 42 }), "a bad context is no context")
             assert.isFalse(isValid({ _trace_context }), "a payload is asked for")
@@ -303,6 +305,22 @@ describe("TracedMessage", () => {
         },
         ...own
       })
+    })
+  }
+
+  for (
+    const [name, schema, keys] of [
+      ["in each of its members", Schema.Union([Task, Schema.Struct({ id: Schema.Number })]), ["anyOf"]],
+      [
+        "beside it where not all of them say which keys they have",
+        Schema.Union([Task, Schema.Struct({})]),
+        ["allOf"]
+      ]
+    ] as ReadonlyArray<readonly [string, Schema.Codec<unknown, object>, ReadonlyArray<string>]>
+  ) {
+    it(`says in the document of a union what the context is: ${name}`, () => {
+      const [document] = Object.values(Schema.toJsonSchemaDocument(TracedMessage(schema)).definitions)
+      assert.deepStrictEqual(Object.keys(document!), keys)
     })
   }
 
