@@ -224,7 +224,7 @@ export const TracedMessage = <S extends Schema.Constraint>(payload: S): TracedMe
 
   const payloadOf = (wire: object, options: SchemaAST.ParseOptions): object => {
     const keepsContext = options.onExcessProperty === "error"
-      ? wantsContext && !refusesContext
+      ? !refusesContext
       : wantsContext || ignoresContext
     return keepsContext || !Object.hasOwn(wire, TRACE_CONTEXT_KEY) ? wire : withoutContext(wire)
   }

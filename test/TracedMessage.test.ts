@@ -49,6 +49,14 @@ describe("TracedMessage", () => {
       assert.deepStrictEqual(wire, task)
     }))
 
+  it.effect("baggage goes without a trace as well", () =>
+    Effect.gen(function*() {
+      const traceContext = Option.some({ baggage: [{ key: "tenant", value: "acme" }] })
+      const wire = yield* Schema.encodeEffect(schema)({ payload: task, traceContext })
+      assert.deepStrictEqual<unknown>(wire, { ...task, _trace_context: { baggage: "tenant=acme" } })
+      assert.deepStrictEqual(yield* Schema.decodeEffect(schema)(wire), { payload: task, traceContext })
+    }))
+
   it.effect("composes with JSON", () =>
     Effect.gen(function*() {
       const json = Schema.fromJsonString(schema)
@@ -169,6 +177,18 @@ describe("TracedMessage", () => {
       }))
   }
 
+  for (
+    const [kind, toCodec] of [["JSON", Schema.toCodecJson], ["trees of strings", Schema.toCodecStringTree]] as const
+  ) {
+    for (const wire of [undefined, null, "task", 1]) {
+      it.effect(`as a codec of ${kind}, it refuses what is no object: ${wire}`, () =>
+        Effect.gen(function*() {
+          const error = yield* Effect.flip(Schema.decodeUnknownEffect(toCodec(schema))(wire))
+          assert.strictEqual(error._tag, "SchemaError")
+        }))
+    }
+  }
+
   it.effect("as a JSON codec, it refuses what JSON cannot hold", () =>
     Effect.gen(function*() {
       const encode = Schema.encodeEffect(Schema.toCodecJson(TracedMessage(Schema.Unknown)))
@@ -259,7 +279,8 @@ describe("TracedMessage", () => {
         for (const onExcessProperty of ["ignore", "error"] as const) {
           for (const side of [traced, Schema.toEncoded(traced)]) {
             const document = Schema.toJsonSchemaDocument(side, { onExcessProperty })
-            const read = SchemaRepresentation.fromJsonSchemaDocument(document, { patterns: "apply" })
+            const { ast } = SchemaRepresentation.fromJsonSchemaDocument(document, { patterns: "apply" })
+            const read = Schema.make<Schema.Codec<unknown>>(ast)
             const isValid = (value: unknown) =>
               Exit.isSuccess(Schema.decodeUnknownExit(read, { onExcessProperty: "error" })(value))
             assert.isTrue(isValid(wire))
