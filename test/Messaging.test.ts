@@ -438,15 +438,17 @@ describe("withConsumerSpan", () => {
       assert.deepStrictEqual(span.links.map((link) => link.context.spanId), [spanId])
     }))
 
-  it.effect("without a context, a child of the span that is current", () =>
-    Effect.gen(function*() {
-      const recorder = Recorder.make()
-      yield* recorder.run(withConsumerSpan(Effect.void, options).pipe(Effect.withSpan("poll")))
-      assert.strictEqual(
-        recorder.span("process tasks").parentSpanContext?.spanId,
-        recorder.span("poll").spanContext().spanId
-      )
-    }))
+  for (const relation of ["parent", "link"] as const) {
+    it.effect(`without a context, a child of the span that is current (relation: ${relation})`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(withConsumerSpan(Effect.void, { ...options, relation }).pipe(Effect.withSpan("poll")))
+        assert.strictEqual(
+          recorder.span("process tasks").parentSpanContext?.spanId,
+          recorder.span("poll").spanContext().spanId
+        )
+      }))
+  }
 })
 
 describe("options that throw where they are read cost the span, and nothing else", () => {
@@ -656,6 +658,17 @@ describe("handleTracedMessage", () => {
       }
     }))
 
+  for (const [name, thrown] of [["an error", new Error("no text")], ["a text", "no text"]] as const) {
+    it.effect(`where the wire cannot be had, the message says why: ${name} is thrown`, () =>
+      Effect.gen(function*() {
+        const wire = (): never => {
+          throw thrown
+        }
+        const handle = handleTracedMessage(schema, { ...options, wire }, () => Effect.die("not to be handled"))
+        assert.strictEqual((yield* Effect.flip(handle({}))).cause.message, "no text")
+      }))
+  }
+
   for (const relation of ["parent", "link"] as const) {
     it.effect(`the span of a message is no other where its context is continued already (relation: ${relation})`, () =>
       Effect.gen(function*() {
@@ -694,8 +707,12 @@ describe("handleTracedMessage", () => {
       const handle = handleTracedMessage(schema, { ...options, traceContext: broken, describe: broken }, (task) =>
         Effect.succeed(task.id))
       const wire = JSON.stringify({ id: 7, ...received })
-      assert.strictEqual(yield* recorder.run(handle(wire)), 7)
-      assert.strictEqual(recorder.span("process tasks").parentSpanContext?.spanId, spanId)
-      assert.strictEqual(recorder.span("process tasks").status.code, SpanStatusCode.UNSET)
+      for (const times of [1, 2]) {
+        assert.strictEqual(yield* recorder.run(handle(wire)), 7)
+        assert.deepStrictEqual(
+          recorder.spans.map(({ parentSpanContext, status }) => [parentSpanContext?.spanId, status.code]),
+          Array(times).fill([spanId, SpanStatusCode.UNSET])
+        )
+      }
     }))
 })
