@@ -149,12 +149,14 @@ const kinds: ReadonlyArray<readonly [name: string, kind: ReturnType<typeof kind>
 describe.each(kinds)("injectHeaders and extractHeaders: %s", (_, kind) => {
   it.effect("bring a context over whole, beside what is there", () =>
     Effect.gen(function*() {
-      const { extracted, given, same, sent } = yield* kind.inject([["other", "1"]]).pipe(
+      // Names of the same lengths as those of the context's.
+      const others = { warning: "1", "user-agent": "2", "retry-after": "3" }
+      const { extracted, given, same, sent } = yield* kind.inject(Object.entries(others)).pipe(
         withRemoteContext(context)
       )
-      assert.deepStrictEqual(sent, { other: "1", traceparent, tracestate, baggage })
+      assert.deepStrictEqual(sent, { ...others, traceparent, tracestate, baggage })
       assert.deepStrictEqual(extracted, Option.some(context))
-      assert.deepStrictEqual(given, kind.copies ? { other: "1" } : sent)
+      assert.deepStrictEqual(given, kind.copies ? others : sent)
       assert.strictEqual(same, !kind.copies)
     }))
 
@@ -249,6 +251,14 @@ describe.each(kinds)("injectHeaders and extractHeaders: %s", (_, kind) => {
       assert.deepStrictEqual(extracted, Option.some(context))
     }))
 
+  it.effect("baggage that cannot be read costs nothing else, and is not taken from headers of another name", () =>
+    Effect.gen(function*() {
+      for (const name of ["baggage", "warning"]) {
+        const extracted = yield* kind.extract([["traceparent", traceparent], [name, name === "baggage" ? "=" : "a=1"]])
+        assert.deepStrictEqual(extracted, Option.some({ traceparent: context.traceparent }))
+      }
+    }))
+
   it.effect("baggage survives without a traceparent", () =>
     Effect.gen(function*() {
       const extracted = yield* kind.extract([["baggage", "a=1"], ["tracestate", tracestate]])
@@ -334,12 +344,19 @@ describe("injectHeaders", () => {
       ["headers in an instance of a class", { headers: new Map([["a", "1"]]) }, amqpCarrier],
       ["a _meta that is a text", { _meta: "mine" }, mcpCarrier],
       ["a record that is an instance of a class", new Options(), recordCarrier],
+      [
+        "one with a context of its own",
+        Object.assign(new Options(), { traceparent, tracestate: "old=1" }),
+        recordCarrier
+      ],
       ["a list", ["a"], recordCarrier]
     ] as ReadonlyArray<readonly [string, object, Carrier<object>]>
   ) {
     it.effect(`sends as it is: ${name}`, () =>
       Effect.gen(function*() {
-        assert.strictEqual(yield* injectHeaders(carrier, kind).pipe(withRemoteContext(context)), carrier)
+        for (const current of [context, { traceparent: context.traceparent }]) {
+          assert.strictEqual(yield* injectHeaders(carrier, kind).pipe(withRemoteContext(current)), carrier)
+        }
       }))
   }
 
@@ -355,8 +372,17 @@ describe("injectHeaders", () => {
     }))
 })
 
-// The README shows these two.
 describe("a Carrier of one's own", () => {
+  it.effect("may have no way to remove a header: those of an older context stay, and nothing else is lost", () =>
+    Effect.gen(function*() {
+      const { get, set } = recordCarrier
+      const old = { traceparent: `00-${"a".repeat(32)}-00000000000000aa-00`, tracestate: "old=1", baggage: "old=1" }
+      const sent = yield* injectHeaders(old, { get, set }).pipe(withRemoteContext({ traceparent: context.traceparent }))
+      assert.deepStrictEqual<object>(sent, { ...old, traceparent })
+    }))
+
+  // The README shows these two.
+
   it.effect("SQS message attributes", () =>
     Effect.gen(function*() {
       interface Attribute {

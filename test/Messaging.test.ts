@@ -711,7 +711,7 @@ describe("handleTracedMessage", () => {
         assert.strictEqual(yield* recorder.run(handle(wire)), 7)
         assert.deepStrictEqual(
           recorder.spans.map(({ parentSpanContext, status }) => [parentSpanContext?.spanId, status.code]),
-          Array(times).fill([spanId, SpanStatusCode.UNSET])
+          Array.from({ length: times }, () => [spanId, SpanStatusCode.UNSET])
         )
       }
     }))

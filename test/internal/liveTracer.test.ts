@@ -48,6 +48,98 @@ describe("the times of a span", () => {
   }
 })
 
+describe("an attribute is recorded as what OpenTelemetry can hold of it", () => {
+  for (
+    const [name, value, recorded] of [
+      ["a text", "a", "a"],
+      ["a number", 1.5, 1.5],
+      ["a boolean", false, false],
+      ["a big integer", 12n, 12],
+      ["a big integer that a number cannot hold", 2n ** 60n, "1152921504606846976"],
+      ["nothing", undefined, undefined],
+      ["null", null, undefined],
+      ["a list of texts", ["a", "b"], ["a", "b"]],
+      ["a list of numbers", [1, 2], [1, 2]],
+      ["a list of booleans", [true, false], [true, false]],
+      ["an empty list", [], []],
+      ["a list of different kinds", ["a", 1], `["a",1]`],
+      ["a list of objects", [{ a: 1 }], `[{"a":1}]`],
+      ["a list of nulls", [null], "[null]"],
+      ["an object", { a: 1 }, `{"a":1}`]
+    ] as ReadonlyArray<readonly [string, unknown, Otel.AttributeValue | undefined]>
+  ) {
+    it.effect(name, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(Effect.annotateCurrentSpan("key", value).pipe(Effect.withSpan("a")))
+        assert.deepStrictEqual(recorder.span("a").attributes["key"], recorded)
+      }))
+  }
+
+  it.effect("a list is recorded as it is then", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const list = ["a"]
+      const program = Effect.tap(Effect.annotateCurrentSpan("key", list), () => Effect.sync(() => list.push("b")))
+      yield* recorder.run(program.pipe(Effect.withSpan("a")))
+      assert.deepStrictEqual(recorder.span("a").attributes["key"], ["a"])
+    }))
+})
+
+describe("the parent of a span is one that a collector can know", () => {
+  const remote = Tracer.externalSpan({ traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" })
+  const hidden = Tracer.externalSpan({
+    traceId: remote.traceId,
+    spanId: "00000000000000aa",
+    annotations: Context.make(Tracer.DisablePropagation, true)
+  })
+  for (
+    const [name, around, parent, options] of [
+      ["no span of Effect's default tracer", Effect.withSpan("native"), undefined, {}],
+      [
+        "but the remote one above it",
+        (self) => self.pipe(Effect.withSpan("native"), Effect.withParentSpan(remote)),
+        remote.spanId,
+        {}
+      ],
+      ["none that does not propagate, where that is asked for", (self) => self, undefined, { parent: hidden }],
+      ["none that cannot be", (self) => self, undefined, { parent: Tracer.externalSpan({ traceId: "x", spanId: "y" }) }]
+    ] as ReadonlyArray<
+      readonly [
+        string,
+        (self: Effect.Effect<void>) => Effect.Effect<void>,
+        string | undefined,
+        { readonly parent?: Tracer.AnySpan }
+      ]
+    >
+  ) {
+    it.effect(name, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* around(recorder.run(Effect.void.pipe(Effect.withSpan("child", options))))
+        assert.strictEqual(recorder.span("child").parentSpanContext?.spanId, parent)
+      }))
+  }
+
+  it("none of the layer's own that does not propagate, but the one above", () => {
+    const start = (name: string, parent?: Tracer.Span, annotations: Context.Context<never> = Context.empty()) =>
+      tracer.span({
+        name,
+        parent: Option.fromUndefinedOr(parent),
+        annotations,
+        links: [],
+        startTime: 0n,
+        kind: "internal",
+        root: false,
+        sampled: true
+      })
+    const outer = start("outer")
+    const child = start("child", start("hidden", outer, Context.make(Tracer.DisablePropagation, true)))
+    child.end(0n, Exit.void)
+    assert.strictEqual(exporter.getFinishedSpans().at(-1)?.parentSpanContext?.spanId, outer.spanId)
+  })
+})
+
 describe("an attribute that throws when it is touched", () => {
   const { proxy, revoke } = Proxy.revocable([], {})
   revoke()
