@@ -588,6 +588,14 @@ describe("sampling", () => {
       ["all of an unsampled trace, if the sampler says so", nested.pipe(remote("00")), {
         sampler: new AlwaysOnSampler()
       }, ["child", "parent"]],
+      ["what the sampler wants below one that it does not want", nested, {
+        sampler: {
+          shouldSample: (_, __, name) => ({
+            decision: name === "parent" ? SamplingDecision.NOT_RECORD : SamplingDecision.RECORD_AND_SAMPLED
+          }),
+          toString: () => "children"
+        }
+      }, ["child"]],
       ["nothing with always_off", nested, { env: { OTEL_TRACES_SAMPLER: "always_off" } }, []],
       ["nothing with a ratio of 0", nested, {
         env: { OTEL_TRACES_SAMPLER: "parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG: "0" }

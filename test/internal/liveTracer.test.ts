@@ -4,7 +4,8 @@ import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-ho
 import { suppressTracing } from "@opentelemetry/core"
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Cause, Context, Effect, Exit, Option, Tracer } from "effect"
-import { withScope } from "loom-tracing"
+import { withRemoteContext, withScope } from "loom-tracing"
+import { isLiveSpan, LiveSpanTypeId } from "../../src/internal/liveSpan.ts"
 import { makeLiveTracers } from "../../src/internal/liveTracer.ts"
 import { withSpan } from "../../src/internal/otelContext.ts"
 import { generateSpanId, generateTraceId } from "../../src/internal/randomIds.ts"
@@ -292,6 +293,15 @@ describe("a span that fails", () => {
       }))
   }
 
+  it.effect("has the cause of its error in the stack trace", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const error = new Error("no answer", { cause: new RangeError("port 70000") })
+      yield* recorder.run(Effect.die(error).pipe(Effect.withSpan("a"))).pipe(Effect.exit)
+      const stack = recorder.span("a").events[0].attributes?.["exception.stacktrace"]
+      assert.match(String(stack), /^Error: no answer\n[^]*RangeError: port 70000/)
+    }))
+
   for (
     const [name, effect, expected] of [
       ["a promise", Effect.tryPromise(() => Promise.reject(new RangeError("db down"))), ["RangeError", "db down"]],
@@ -316,6 +326,101 @@ describe("a span that fails", () => {
         assert.strictEqual(status.message, expected[1])
       }))
   }
+})
+
+describe("a span as Effect sees it", () => {
+  it.effect("says how it has ended, and takes nothing any more", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const link = { span: Tracer.externalSpan({ traceId: "a".repeat(32), spanId: "b".repeat(16) }), attributes: {} }
+      const span = yield* recorder.run(
+        Effect.tap(Effect.currentSpan, (span) => Effect.sync(() => span.addLinks([link]))).pipe(Effect.withSpan("a"))
+      )
+      assert.deepStrictEqual(span.links, [link])
+      assert.deepInclude(span.status, { _tag: "Ended", exit: Exit.succeed(span) })
+      span.addLinks([link])
+      span.attribute("late", true)
+      span.event("late", 0n)
+      span.end(0n, Exit.die("late"))
+      assert.strictEqual(span.links.length, 1)
+      const { attributes, events, links, status } = recorder.span("a")
+      assert.deepStrictEqual([attributes, events, links.length, status], [{}, [], 1, {
+        code: Otel.SpanStatusCode.UNSET
+      }])
+    }))
+
+  it.effect("has not failed where it was interrupted, and says that it was", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      yield* recorder.run(Effect.interrupt.pipe(Effect.withSpan("a"))).pipe(Effect.exit)
+      const { attributes, status } = recorder.span("a")
+      assert.deepStrictEqual([attributes, status], [
+        { "effect.fiber.interrupted": true },
+        { code: Otel.SpanStatusCode.UNSET }
+      ])
+    }))
+})
+
+describe("texts that a span keeps out of its failure", () => {
+  const megabyte = 1024 * 1024
+  for (
+    const [name, texts, quoted, isShown] of [
+      ["one that is longer than all that it may hold", ["a".repeat(2 * megabyte)], 0, false],
+      [
+        "the last two of three that are too long together",
+        [
+          "a".repeat(0.7 * megabyte),
+          "b".repeat(0.7 * megabyte),
+          "the third text"
+        ],
+        1,
+        false
+      ],
+      [
+        "not the first of three that are too long together",
+        [
+          "a".repeat(0.7 * megabyte),
+          "b".repeat(0.7 * megabyte),
+          "the third text"
+        ],
+        0,
+        true
+      ],
+      ["not the first of too many", Array.from({ length: 257 }, (_, i) => `the text number ${i}.`), 0, true],
+      ["the second of too many", Array.from({ length: 257 }, (_, i) => `the text number ${i}.`), 1, false]
+    ] as ReadonlyArray<readonly [string, ReadonlyArray<string>, number, boolean]>
+  ) {
+    it.effect(name, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const program = Effect.gen(function*() {
+          const span = yield* Effect.currentSpan
+          if (isLiveSpan(span)) { for (const text of texts) span[LiveSpanTypeId]([text]) }
+          return yield* Effect.fail(new Cause.UnknownError(undefined, texts[quoted]))
+        })
+        yield* recorder.run(program.pipe(Effect.withSpan("a"))).pipe(Effect.exit)
+        assert.strictEqual(recorder.span("a").status.message, isShown ? texts[quoted] : undefined)
+      }))
+  }
+})
+
+describe("the random flag of a trace", () => {
+  for (const traceFlags of [0b01, 0b11]) {
+    it.effect(`goes where its id goes: ${traceFlags}`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        const traceparent = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags }
+        yield* recorder.run(Effect.void.pipe(Effect.withSpan("a"), withRemoteContext({ traceparent })))
+        assert.strictEqual(recorder.span("a").spanContext().traceFlags, traceFlags)
+      }))
+  }
+
+  it.effect("is set where the id is made", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      yield* recorder.run(Effect.void.pipe(Effect.withSpan("a")))
+      assert.strictEqual(recorder.span("a").spanContext().traceFlags, 0b11)
+    }))
 })
 
 describe("identifiers", () => {
