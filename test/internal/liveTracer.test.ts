@@ -171,6 +171,48 @@ describe("an attribute that throws when it is touched", () => {
   }
 })
 
+describe("a span that Effect has left out", () => {
+  const leftOut = Effect.currentSpan.pipe(Effect.withSpan("left out", { sampled: false }))
+  const isValid = ({ spanId, traceId }: Tracer.AnySpan) => Otel.isSpanContextValid({ spanId, traceId, traceFlags: 0 })
+
+  it.effect("has its place in the trace", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const span = yield* recorder.run(leftOut.pipe(Effect.withSpan("outer")))
+      const outer = recorder.span("outer").spanContext()
+      assert.deepStrictEqual([span.traceId, span.sampled], [outer.traceId, false])
+      assert.notStrictEqual(span.spanId, outer.spanId)
+      assert.isTrue(isValid(span))
+    }))
+
+  it.effect("begins a trace where there is none", () =>
+    Effect.gen(function*() {
+      const [first, second] = yield* Effect.all([leftOut, leftOut]).pipe(Recorder.make().run)
+      assert.isTrue(isValid(first) && isValid(second))
+      assert.notStrictEqual(first.traceId, second.traceId)
+    }))
+})
+
+describe("a span under one that other code has made current", () => {
+  const spanContext = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags: 1 }
+  for (
+    const [name, current, expected] of [
+      ["sampled", spanContext, { spanId: spanContext.spanId, sampled: true }],
+      ["not sampled", { ...spanContext, traceFlags: 0 }, { spanId: spanContext.spanId, sampled: false }],
+      ["invalid", { ...spanContext, spanId: "0" }, undefined]
+    ] as ReadonlyArray<readonly [string, Otel.SpanContext, object | undefined]>
+  ) {
+    it(`has it for its parent: ${name}`, () => {
+      Otel.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+      const active = Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, current)
+      const program = Effect.currentSpan.pipe(Effect.withSpan("inner"), Effect.withTracer(tracer))
+      const parent = Option.getOrUndefined(Otel.context.with(active, () => Effect.runSync(program)).parent)
+      Otel.context.disable()
+      assert.deepStrictEqual(parent && { spanId: parent.spanId, sampled: parent.sampled }, expected as never)
+    })
+  }
+})
+
 describe("where tracing is suppressed", () => {
   it("a span leaves the API's invalid context as it is", () => {
     Otel.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
@@ -282,7 +324,13 @@ describe("a span that fails", () => {
       ["over HTTP has the status for error.type: of a server", "server", { "http.response.status_code": 502 }, "502"],
       ["has failed by itself where its status is no server's error", "server", {
         "http.response.status_code": 404
-      }, "RangeError"]
+      }, "RangeError"],
+      ["over HTTP has the least status of an error, too: of a client", "client", {
+        "http.response.status_code": 400
+      }, "400"],
+      ["over HTTP has the least status of an error, too: of a server", "server", {
+        "http.response.status_code": 500
+      }, "500"]
     ] as ReadonlyArray<readonly [string, Tracer.SpanKind, Record<string, unknown>, string]>
   ) {
     it.effect(name, () =>
