@@ -12,7 +12,14 @@ import { W3CTraceContextPropagator } from "@opentelemetry/core"
 import type { ReadableSpan, SpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base"
 import { ConfigProvider, Deferred, Effect, Fiber, Layer, Logger, Stream } from "effect"
-import { makeTracingLive, Tracing, TracingNoop, type TracingOptions, withLlmSpan } from "loom-tracing"
+import {
+  makeTracingLive,
+  Tracing,
+  TracingNoop,
+  type TracingOptions,
+  withLlmSpan,
+  withRemoteContext
+} from "loom-tracing"
 
 afterEach(() => {
   trace.disable()
@@ -299,6 +306,22 @@ describe("global: true", () => {
         { global: true }
       )
       assert.deepStrictEqual(headers, { baggage: "a=1;p=x%3By;q,b=2" })
+    }))
+
+  it.live("a library nests under the remote span of a message, where no span of the program's is in between", () =>
+    Effect.gen(function*() {
+      const { processor, spans } = recorder()
+      const traceparent = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", traceFlags: 1 }
+      yield* run(
+        Effect.forEach(["lib", "again"], (name) => Effect.sync(() => library(name))).pipe(
+          withRemoteContext({ traceparent })
+        ),
+        { global: true, spanProcessors: [processor] }
+      )
+      assert.deepStrictEqual(spans.map(({ name, parentSpanContext }) => [name, parentSpanContext?.spanId]), [
+        ["lib", traceparent.spanId],
+        ["again", traceparent.spanId]
+      ])
     }))
 
   it.live("is undone on release", () =>
