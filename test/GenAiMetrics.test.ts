@@ -313,6 +313,16 @@ describe("GenAiMetrics", () => {
       ])
     }))
 
+  it.effect("an operation that is no inference is measured with the error that it has failed with", () =>
+    Effect.gen(function*() {
+      const metrics = yield* received(
+        taking(0.5, Effect.fail(new Overloaded())).pipe(withRetrievalSpan({ dataSourceId: "docs" }), Effect.exit),
+        {}
+      )
+      const [duration] = summarize(metrics)["gen_ai.client.operation.duration"]
+      assert.deepInclude(duration, { "gen_ai.operation.name": "retrieval", "error.type": "Overloaded" })
+    }))
+
   for (const convention of ["loom", "latest"] as const) {
     it.effect(`${convention}: a collector receives the convention's metrics, and nothing else of a call`, () =>
       Effect.gen(function*() {
