@@ -5,7 +5,7 @@ import { ProtobufMetricsSerializer } from "@opentelemetry/otlp-transformer"
 import { resourceFromAttributes } from "@opentelemetry/resources"
 import type { PushMetricExporter } from "@opentelemetry/sdk-metrics"
 import type { Sampler } from "@opentelemetry/sdk-trace-base"
-import { Data, Effect, Layer, Logger, Metric, Stream } from "effect"
+import { Data, Effect, Layer, Logger, Metric, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   annotateLlmResponse,
@@ -321,6 +321,19 @@ describe("GenAiMetrics", () => {
       )
       const [duration] = summarize(metrics)["gen_ai.client.operation.duration"]
       assert.deepInclude(duration, { "gen_ai.operation.name": "retrieval", "error.type": "Overloaded" })
+    }))
+
+  it.effect("an operation is measured where spans have no times", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("1 hour")
+      const metrics = yield* received(
+        taking(0.5, Effect.void).pipe(
+          withRetrievalSpan({ dataSourceId: "docs" }),
+          Effect.provideService(References.TracerTimingEnabled, false)
+        ),
+        {}
+      )
+      assert.deepInclude(summarize(metrics)["gen_ai.client.operation.duration"][0], { value: 0.5, count: 1 })
     }))
 
   for (const convention of ["loom", "latest"] as const) {

@@ -163,6 +163,40 @@ describe("withMcpSpan", () => {
   }
 
   for (
+    const [name, call, then, type] of [
+      [
+        "another failure",
+        failWith(new McpError(-32602, "Invalid params")),
+        (self) => Effect.mapError(self, () => new Disconnected()),
+        "Disconnected"
+      ],
+      ["a success", failWith(new McpError(-32602, "Invalid params")), (self) => Effect.ignore(self), undefined],
+      [
+        "a defect",
+        Effect.succeed({ isError: true }),
+        (self) => Effect.andThen(self, Effect.die(new RangeError("x"))),
+        "RangeError"
+      ]
+    ] as ReadonlyArray<
+      readonly [
+        string,
+        Effect.Effect<unknown, unknown>,
+        (self: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>,
+        string | undefined
+      ]
+    >
+  ) {
+    it.effect(`a tool's span has the error that the tool ends with, where it makes ${name} of the request's`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(
+          call.pipe(withMcpSpan({ method: "tools/call", tool: "t" }), then, withToolSpan({ name: "t" }), Effect.exit)
+        )
+        assert.strictEqual(recorder.span("execute_tool t").attributes["error.type"], type)
+      }))
+  }
+
+  for (
     const [name, effect, type] of [
       ["that of an error", failWith(new McpError(-32602, "Invalid params")), "McpError"],
       ["the code of one that has none", failWith({ code: -32602, message: "Invalid params" }), "-32602"],
