@@ -350,6 +350,15 @@ describe("the capture mode", () => {
       }))
   }
 
+  it.effect("content of an operation that has no event is not made where content goes into events alone", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make({ genAi: { capture: "EVENT_ONLY" } })
+      let made = 0
+      const content = () => ++made
+      yield* recorder.run(Effect.void.pipe(withToolSpan({ name: "t", arguments: content, result: content })))
+      assert.deepStrictEqual([made, recorder.span("execute_tool t").events.length], [0, 0])
+    }))
+
   it.effect("the event of a failed call says how it has failed", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make({ genAi: { convention: "latest", capture: "EVENT_ONLY" } })
