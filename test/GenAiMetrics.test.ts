@@ -323,6 +323,18 @@ describe("GenAiMetrics", () => {
       assert.deepInclude(duration, { "gen_ai.operation.name": "retrieval", "error.type": "Overloaded" })
     }))
 
+  it.effect("an operation that is interrupted is measured without an error, whatever its span says", () =>
+    Effect.gen(function*() {
+      const metrics = yield* received(
+        Effect.andThen(Effect.annotateCurrentSpan("error.type", "gone"), Effect.interrupt).pipe(
+          withRetrievalSpan({ dataSourceId: "docs" }),
+          Effect.exit
+        ),
+        {}
+      )
+      assert.notProperty(summarize(metrics)["gen_ai.client.operation.duration"][0], "error.type")
+    }))
+
   it.effect("an operation is measured where spans have no times", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("1 hour")
