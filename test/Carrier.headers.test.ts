@@ -253,8 +253,8 @@ describe.each(kinds)("injectHeaders and extractHeaders: %s", (_, kind) => {
 
   it.effect("baggage that cannot be read costs nothing else, and is not taken from headers of another name", () =>
     Effect.gen(function*() {
-      for (const name of ["baggage", "warning"]) {
-        const extracted = yield* kind.extract([["traceparent", traceparent], [name, name === "baggage" ? "=" : "a=1"]])
+      for (const header of [["baggage", "="], ["warning", "a=1"]] as const) {
+        const extracted = yield* kind.extract([["traceparent", traceparent], header])
         assert.deepStrictEqual(extracted, Option.some({ traceparent: context.traceparent }))
       }
     }))
@@ -381,8 +381,7 @@ describe("a Carrier of one's own", () => {
       assert.deepStrictEqual<object>(sent, { ...old, traceparent })
     }))
 
-  // The README shows these two.
-
+  // The README shows the two that follow.
   it.effect("SQS message attributes", () =>
     Effect.gen(function*() {
       interface Attribute {

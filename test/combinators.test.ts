@@ -10,6 +10,7 @@ import {
   withCreateAgentSpan,
   withCreateSpan,
   withEmbeddingsSpan,
+  withFetchResponseSpan,
   withLlmSpan,
   withMcpSpan,
   withMemorySpan,
@@ -69,6 +70,11 @@ describe("a combinator does the same whether its effect comes first or is piped"
         "withEmbeddingsSpan",
         withEmbeddingsSpan(work, { provider: "openai", request: { model: "e" } }),
         work.pipe(withEmbeddingsSpan({ provider: "openai", request: { model: "e" } }))
+      ],
+      [
+        "withFetchResponseSpan",
+        withFetchResponseSpan(work, { provider: "openai", responseId: "r" }),
+        work.pipe(withFetchResponseSpan({ provider: "openai", responseId: "r" }))
       ],
       [
         "withLlmSpan",

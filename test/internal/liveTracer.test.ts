@@ -15,6 +15,20 @@ const exporter = new InMemorySpanExporter()
 const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
 const tracer = makeLiveTracers({ provider, report: () => {}, marksRandomIds: true })({ name: "test" })
 
+type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
+const start = (options: Partial<SpanOptions>) =>
+  tracer.span({
+    name: "span",
+    parent: Option.none(),
+    annotations: Context.empty(),
+    links: [],
+    startTime: 0n,
+    kind: "internal",
+    root: false,
+    sampled: true,
+    ...options
+  })
+
 describe("the times of a span", () => {
   const times = [
     0n,
@@ -31,16 +45,7 @@ describe("the times of a span", () => {
   ]
   for (const time of times) {
     it(`are exact to the nanosecond: ${time}`, () => {
-      const span = tracer.span({
-        name: "exact",
-        parent: Option.none(),
-        annotations: Context.empty(),
-        links: [] as Array<Tracer.SpanLink>,
-        startTime: time,
-        kind: "internal",
-        root: false,
-        sampled: true
-      })
+      const span = start({ startTime: time })
       span.end(time, Exit.void)
       const { endTime, startTime } = exporter.getFinishedSpans().at(-1)!
       const expected = [Number(time / 1_000_000_000n), Number(time % 1_000_000_000n)]
@@ -123,19 +128,12 @@ describe("the parent of a span is one that a collector can know", () => {
   }
 
   it("none of the layer's own that does not propagate, but the one above", () => {
-    const start = (name: string, parent?: Tracer.Span, annotations: Context.Context<never> = Context.empty()) =>
-      tracer.span({
-        name,
-        parent: Option.fromUndefinedOr(parent),
-        annotations,
-        links: [],
-        startTime: 0n,
-        kind: "internal",
-        root: false,
-        sampled: true
-      })
-    const outer = start("outer")
-    const child = start("child", start("hidden", outer, Context.make(Tracer.DisablePropagation, true)))
+    const outer = start({})
+    const hidden = start({
+      parent: Option.some(outer),
+      annotations: Context.make(Tracer.DisablePropagation, true)
+    })
+    const child = start({ parent: Option.some(hidden) })
     child.end(0n, Exit.void)
     assert.strictEqual(exporter.getFinishedSpans().at(-1)?.parentSpanContext?.spanId, outer.spanId)
   })
@@ -396,46 +394,19 @@ describe("a span as Effect sees it", () => {
         code: Otel.SpanStatusCode.UNSET
       }])
     }))
-
-  it.effect("has not failed where it was interrupted, and says that it was", () =>
-    Effect.gen(function*() {
-      const recorder = Recorder.make()
-      yield* recorder.run(Effect.interrupt.pipe(Effect.withSpan("a"))).pipe(Effect.exit)
-      const { attributes, status } = recorder.span("a")
-      assert.deepStrictEqual([attributes, status], [
-        { "effect.fiber.interrupted": true },
-        { code: Otel.SpanStatusCode.UNSET }
-      ])
-    }))
 })
 
 describe("texts that a span keeps out of its failure", () => {
   const megabyte = 1024 * 1024
+  const long = ["a".repeat(0.7 * megabyte), "b".repeat(0.7 * megabyte), "the third text"]
+  const many = Array.from({ length: 257 }, (_, i) => `the text number ${i}.`)
   for (
     const [name, texts, quoted, isShown] of [
       ["one that is longer than all that it may hold", ["a".repeat(2 * megabyte)], 0, false],
-      [
-        "the last two of three that are too long together",
-        [
-          "a".repeat(0.7 * megabyte),
-          "b".repeat(0.7 * megabyte),
-          "the third text"
-        ],
-        1,
-        false
-      ],
-      [
-        "not the first of three that are too long together",
-        [
-          "a".repeat(0.7 * megabyte),
-          "b".repeat(0.7 * megabyte),
-          "the third text"
-        ],
-        0,
-        true
-      ],
-      ["not the first of too many", Array.from({ length: 257 }, (_, i) => `the text number ${i}.`), 0, true],
-      ["the second of too many", Array.from({ length: 257 }, (_, i) => `the text number ${i}.`), 1, false]
+      ["the last two of three that are too long together", long, 1, false],
+      ["not the first of three that are too long together", long, 0, true],
+      ["the second of too many", many, 1, false],
+      ["not the first of too many", many, 0, true]
     ] as ReadonlyArray<readonly [string, ReadonlyArray<string>, number, boolean]>
   ) {
     it.effect(name, () =>
