@@ -297,10 +297,10 @@ const checkOptions = Effect.fnUntraced(function*(options: TracingOptions) {
 const SDK_PACKAGES = [
   "@grpc/grpc-js@1",
   "@opentelemetry/api@1.9",
-  "@opentelemetry/core@2.12.0",
-  "@opentelemetry/resources@2.12.0",
-  "@opentelemetry/sdk-trace-base@2.12.0",
-  "@opentelemetry/sdk-trace-node@2.12.0"
+  "@opentelemetry/core@2.12.1",
+  "@opentelemetry/resources@2.12.1",
+  "@opentelemetry/sdk-trace-base@2.12.1",
+  "@opentelemetry/sdk-trace-node@2.12.1"
 ]
 
 const reportNotLoaded = (cause: unknown): Effect.Effect<undefined> =>

@@ -526,7 +526,7 @@ const makeOtlpMetrics = Effect.fnUntraced(function*(settings: SdkSettings, setUp
       Effect.sync(() =>
         settings.report(
           `Metrics are off: they could not be set up (${describe(problemOf(cause))}). They need @grpc/grpc-js@1, ` +
-            "@opentelemetry/sdk-metrics@2.12.0 and @opentelemetry/otlp-transformer@0.223.0"
+            "@opentelemetry/sdk-metrics@2.12.1 and @opentelemetry/otlp-transformer@0.223.1"
         )
       )
     )
