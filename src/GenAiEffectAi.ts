@@ -9,6 +9,8 @@
  *
  * @since 0.1.0
  */
+import type * as Decision from "effect/ai/Decision"
+import * as DecisionModel from "effect/ai/DecisionModel"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
@@ -24,12 +26,13 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as References from "effect/References"
+import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import { type GenAiProvider, type LlmCallOptions, withEmbeddingsSpan } from "./GenAi.ts"
-import { hideSensitiveEncoded } from "./GenAiContent.ts"
+import { type GenAiProvider, type LlmCallOptions, type LlmResponse, withEmbeddingsSpan } from "./GenAi.ts"
+import { type ChatMessage, hideSensitive, hideSensitiveEncoded, type MessagePart } from "./GenAiContent.ts"
 import {
   effectAiCall,
   effectAiFold,
@@ -113,7 +116,9 @@ const DUPLICATES: Readonly<Record<string, string>> = {
   "LanguageModel.streamText": "chat",
   "EmbeddingModel.embed": "embeddings",
   "EmbeddingModel.embedMany": "embeddings",
-  "EmbeddingModel.resolver": "embeddings"
+  "EmbeddingModel.resolver": "embeddings",
+  "DecisionModel.decide": "generate_content",
+  "DecisionModel.decideSettled": "generate_content"
 }
 
 const isDuplicate = ({ links, name }: Parameters<Tracer.Tracer["span"]>[0], parent: Tracer.Span): boolean =>
@@ -480,6 +485,72 @@ const traceEmbeddingModel = (model: EmbeddingModel.EmbeddingModel, info: ModelIn
 }
 
 // =============================================================================
+// Decision models
+// =============================================================================
+
+type AnyDefinition = Decision.Definition<Schema.Top, Record<string, Decision.Any>>
+
+/** What a decision model gives: answers alone, or what has become of each decision. */
+type Decided =
+  & Omit<DecisionModel.DecideResponse<Record<string, Decision.Any>>, "answers">
+  & { readonly answers?: object; readonly outcomes?: Decision.Outcomes<Record<string, Decision.Any>> }
+
+/** A decision model without the types that join a definition to its answers. */
+type AnyDecisionModel = Readonly<
+  Record<
+    "decide" | "decideSettled",
+    (definition: AnyDefinition, options: { readonly input: unknown }) => Effect.Effect<Decided, unknown, unknown>
+  >
+>
+
+const inputOf = (definition: AnyDefinition, input: unknown): string | ReadonlyArray<ChatMessage> => {
+  const state = hideSensitive(definition.input)(input)
+  return Predicate.isString(state) ? state : [{ role: "user", parts: [{ type: "state", state }] }]
+}
+
+const instructionsOf = ({ decisions }: AnyDefinition): ReadonlyArray<MessagePart> =>
+  Object.entries(decisions).map(([name, { _tag, ...decision }]) => ({ type: _tag.toLowerCase(), name, ...decision }))
+
+const decisionResponse = ({ answers, id, modelId, outcomes = {}, usage }: Decided): LlmResponse => ({
+  id,
+  model: modelId,
+  usage,
+  output: () =>
+    JSON.stringify(
+      answers ?? Object.fromEntries(Object.entries(outcomes).map(([name, it]) => [name, Result.merge(it)]))
+    )
+})
+
+class DecisionSpan<E> extends LlmSpan<Decided, E> {
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, model: ModelInfo, definition: AnyDefinition, input: unknown) {
+    const { call } = model
+    super(fiber, {
+      ...call,
+      operation: "generate_content",
+      request: { ...call.request, outputType: "json" },
+      input: () => inputOf(definition, input),
+      systemInstructions: () => instructionsOf(definition)
+    }, decisionResponse)
+    this.inside = Context.make(
+      Tracer.Tracer,
+      model.tracerInside(fiber.cache.tracer ?? Tracer.nativeTracer, this.start)
+    )
+  }
+}
+
+const traceDecisionModel = (service: DecisionModel.DecisionModel, info: ModelInfo): DecisionModel.DecisionModel => {
+  const model = service as unknown as AnyDecisionModel
+  const trace: (method: keyof AnyDecisionModel) => AnyDecisionModel["decide"] = (method) => (definition, options) =>
+    Effect.withFiber((fiber) => {
+      const decided = model[method](definition, options)
+      if (isTracingOff(fiber)) return decided
+      return withGenAiSpan(decided, (fiber) => new DecisionSpan(fiber, info, definition, options.input))
+    })
+  const tracedModel: AnyDecisionModel = { ...model, decide: trace("decide"), decideSettled: trace("decideSettled") }
+  return tracedModel as unknown as DecisionModel.DecisionModel
+}
+
+// =============================================================================
 // Layers
 // =============================================================================
 
@@ -504,23 +575,21 @@ const traceServices = <Services>(
     // It takes the place of a service that is one of them.
     return Context.add(services, key, tracedModel) as Context.Context<Services>
   }
-  return trace(
-    trace(services, LanguageModel.LanguageModel, traceLanguageModel),
-    EmbeddingModel.EmbeddingModel,
-    traceEmbeddingModel
-  )
+  const withLanguageModel = trace(services, LanguageModel.LanguageModel, traceLanguageModel)
+  const withEmbeddingModel = trace(withLanguageModel, EmbeddingModel.EmbeddingModel, traceEmbeddingModel)
+  return trace(withEmbeddingModel, DecisionModel.DecisionModel, traceDecisionModel)
 }
 
 /**
- * Traces the models of a layer: every call to a language model or an embedding
- * model that the layer provides gets its span, and so does every tool that runs
- * for one.
+ * Traces the models of a layer: every call to a language model, an embedding
+ * model or a decision model that the layer provides gets its span, and so does
+ * every tool that runs for one.
  *
  * **When to use**
  *
  * Use once, where the layer of a model is provided to a program that calls it
  * through `effect/ai`: by `generateText`, `generateObject`, `streamText`, a
- * `Chat`, `embed` or `embedMany`.
+ * `Chat`, `embed`, `embedMany`, `decide` or `decideSettled`.
  *
  * **Details**
  *
@@ -542,6 +611,10 @@ const traceServices = <Services>(
  * Calls of `embed` that Effect has put into one request have a span each, and
  * their batch has Effect's, linked to them. The tokens of such a request are
  * nowhere to be had.
+ *
+ * Decisions are a `generate_content` operation. With content on, the input is
+ * without what its schema marks as `sensitive`, the decisions are the
+ * instructions, and the answers the output.
  *
  * **Gotchas**
  *

@@ -12,6 +12,7 @@ import {
   identity,
   Layer,
   Metric,
+  Result,
   Schema,
   Stream,
   Tracer
@@ -19,6 +20,8 @@ import {
 import {
   type AiError,
   Chat,
+  Decision,
+  DecisionModel,
   EmbeddingModel,
   LanguageModel,
   Model,
@@ -146,7 +149,9 @@ class NoSuchCity extends Schema.TaggedError<NoSuchCity>()("NoSuchCity", { city: 
 
 /** The tree of spans that have one child each. Model calls are of the kind client. */
 const nested = (names: ReadonlyArray<string>): string =>
-  names.map((name, depth) => "  ".repeat(depth) + name + (/^(chat|llm|embeddings)/.test(name) ? " [client]" : "")).join(
+  names.map((name, depth) =>
+    "  ".repeat(depth) + name + (/^(chat|llm|embeddings|generate_content)/.test(name) ? " [client]" : "")
+  ).join(
     "\n"
   )
 
@@ -1145,6 +1150,165 @@ describe("embeddings", () => {
         const { span } = yield* recorded(program.pipe(Effect.provide(layer)))
         assert.strictEqual(span("embeddings m").attributes["error.type"], "RateLimitError")
       }
+    }))
+})
+
+describe("decisions", () => {
+  const Ticket = Schema.Struct({ text: Schema.String, card: sensitive(Schema.String) })
+  const Triage = Decision.make({
+    input: Ticket,
+    decisions: {
+      urgent: Decision.probability({ instructions: "Whether it is urgent", criteria: { true: "now", false: "later" } }),
+      team: Decision.classify({ instructions: "Who answers", criteria: { billing: "money", support: null } })
+    }
+  })
+  const input = { text: "My card was charged twice", card: "4111 1111 1111 1111" }
+  const urgent = { _tag: "Probability", probability: 0.75 }
+  const team = { _tag: "Classify", label: "billing", probabilities: { billing: 1, support: 0 } }
+  const answers = {
+    urgent: { probability: 0.75 },
+    team: { label: "billing", probabilities: { billing: 1, support: 0 } }
+  }
+
+  /** A decision model on a real server that gives these answers. */
+  const makeDecisions = Effect.fnUntraced(function*(answers: object) {
+    const { at, client, server } = yield* makeModels
+    yield* server.on({ userMessage: "charged twice" }, {
+      id: "d1",
+      content: JSON.stringify(answers),
+      usage: LlmServer.usage(20, 4)
+    })
+    const layer = OpenAiLanguageModel.layerDecision({ client, model: "gpt-4o", temperature: 0.5 }).pipe(
+      withEffectAiSpans({ ...gpt, baseURL: client.baseURL })
+    )
+    return { at, client, layer, server }
+  })
+  const decided = { "gen_ai.response.id": "d1", "gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 4 }
+  const decide = DecisionModel.decide(Triage, { input }).pipe(Effect.withSpan("program"))
+  const decideSettled = DecisionModel.decideSettled(Triage, { input }).pipe(Effect.withSpan("program"))
+
+  for (
+    const { name, program } of [
+      { name: "decide", program: Effect.map(decide, ({ answers }): unknown => answers) },
+      {
+        name: "decideSettled",
+        program: Effect.map(decideSettled, ({ outcomes: { team, urgent } }): unknown => ({
+          urgent: Result.getOrThrow(urgent),
+          team: Result.getOrThrow(team)
+        }))
+      }
+    ]
+  ) {
+    it.effect(`${name}: one span, with the answer's tokens`, () =>
+      Effect.gen(function*() {
+        const { at, layer } = yield* makeDecisions({ urgent, team })
+        const { exit, span, tree } = yield* recorded(program.pipe(Effect.provide(layer)), latest)
+        assert.deepStrictEqual(JSON.stringify(exit), JSON.stringify(Exit.succeed(answers)))
+        assert.strictEqual(tree, nested(["program", "generate_content gpt-4o"]))
+        assert.deepStrictEqual(span("generate_content gpt-4o").attributes, {
+          "gen_ai.operation.name": "generate_content",
+          "gen_ai.provider.name": "openai",
+          "gen_ai.request.model": "gpt-4o",
+          "gen_ai.response.model": "gpt-4o",
+          "gen_ai.request.temperature": 0.5,
+          "gen_ai.output.type": "json",
+          ...decided,
+          ...at
+        })
+      }))
+  }
+
+  for (
+    const { name, output, program, provided } of [
+      { name: "the answers of decide", provided: { urgent, team }, program: Effect.asVoid(decide), output: answers },
+      {
+        name: "what has become of each decision of decideSettled",
+        provided: { urgent: { _tag: "Refusal" }, team },
+        program: Effect.asVoid(decideSettled),
+        output: {
+          urgent: {
+            _tag: "Unanswered",
+            reason: "Refused",
+            description: `Provider refused to answer decision "urgent"`
+          },
+          team: answers.team
+        }
+      }
+    ]
+  ) {
+    it.effect(`content is the input without what is sensitive in it, the decisions and ${name}`, () =>
+      Effect.gen(function*() {
+        const { layer } = yield* makeDecisions(provided)
+        const { span } = yield* recorded(program.pipe(Effect.provide(layer)), { ...latest, capture: "SPAN_ONLY" })
+        const { attributes } = span("generate_content gpt-4o")
+        const read = (key: string) => JSON.parse(String(attributes[key]))
+        assert.deepStrictEqual(read("gen_ai.input.messages"), [
+          { role: "user", parts: [{ type: "state", state: { text: input.text, card: "<redacted>" } }] }
+        ])
+        assert.deepStrictEqual(read("gen_ai.system_instructions"), [
+          {
+            type: "probability",
+            name: "urgent",
+            instructions: "Whether it is urgent",
+            criteria: { true: "now", false: "later" }
+          },
+          {
+            type: "classify",
+            name: "team",
+            instructions: "Who answers",
+            criteria: { billing: "money", support: null }
+          }
+        ])
+        const [{ parts: [part] }] = read("gen_ai.output.messages")
+        assert.deepStrictEqual(JSON.parse(part.content), output)
+      }))
+  }
+
+  it.effect("content is the text where the input is one", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* makeDecisions({ urgent })
+      const { decisions: { urgent: decision } } = Triage
+      const definition = Decision.make({ input: Schema.String, decisions: { urgent: decision } })
+      const { span } = yield* recorded(
+        DecisionModel.decide(definition, { input: input.text }).pipe(Effect.provide(layer)),
+        { ...latest, capture: "SPAN_ONLY" }
+      )
+      assert.deepStrictEqual(JSON.parse(String(span("generate_content gpt-4o").attributes["gen_ai.input.messages"])), [
+        { role: "user", parts: [{ type: "text", content: input.text }] }
+      ])
+    }))
+
+  it.effect("without content, neither input nor answer is on the span", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* makeDecisions({ urgent: { _tag: "Probability", probability: 7 }, team })
+      const { exit, spans } = yield* recorded(decide.pipe(Effect.provide(layer)), latest)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(
+        spans.find(({ name }) => name === "generate_content gpt-4o")?.attributes["error.type"],
+        "InvalidOutputError"
+      )
+      for (const word of ["charged", "4111", "Who answers", "billing"]) assert.notInclude(JSON.stringify(spans), word)
+    }))
+
+  it.effect("a failure", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeDecisions({})
+      const refusing = yield* server.serve({ status: 429, body: [{}] })
+      const layer = OpenAiLanguageModel.layerDecision({ client: client.withOptions({ baseURL: refusing }), model: "m" })
+        .pipe(withEffectAiSpans({ provider: "openai", request: { model: "m" } }))
+      for (const program of [Effect.asVoid(decide), Effect.asVoid(decideSettled)]) {
+        const { span } = yield* recorded(program.pipe(Effect.provide(layer)), latest)
+        assert.strictEqual(span("generate_content m").attributes["error.type"], "RateLimitError")
+      }
+    }))
+
+  it.effect("where tracing is off, nothing is different", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* makeDecisions({ urgent, team })
+      const result = yield* DecisionModel.decide(Triage, { input }).pipe(
+        Effect.provide(Layer.merge(layer, TracingNoop))
+      )
+      assert.strictEqual(JSON.stringify(result.answers), JSON.stringify(answers))
     }))
 })
 

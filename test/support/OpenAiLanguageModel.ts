@@ -3,7 +3,16 @@
  * what they know on the span that they are given.
  */
 import { Effect, Layer, Stream } from "effect"
-import { AiError, EmbeddingModel, LanguageModel, type Prompt, type Response, Telemetry, Tool } from "effect/ai"
+import {
+  AiError,
+  DecisionModel,
+  EmbeddingModel,
+  LanguageModel,
+  type Prompt,
+  type Response,
+  Telemetry,
+  Tool
+} from "effect/ai"
 import { APIError, type OpenAI } from "openai"
 
 export interface Config {
@@ -192,5 +201,36 @@ export const layerEmbedding = ({ client, model }: Config): Layer.Layer<Embedding
           },
           catch: failWith("embedMany")
         })
+    })
+  )
+
+export const layerDecision = ({ client, model, temperature }: Config): Layer.Layer<DecisionModel.DecisionModel> =>
+  Layer.effect(
+    DecisionModel.DecisionModel,
+    DecisionModel.make({
+      decide: Effect.fnUntraced(function*({ decisions, state }) {
+        Telemetry.addGenAIAnnotations(yield* Effect.orDie(Effect.currentSpan), { request: { temperature } })
+        const completion = yield* Effect.tryPromise({
+          try: (signal) =>
+            client.chat.completions.create({
+              model,
+              response_format: { type: "json_object" },
+              messages: [
+                { role: "system", content: JSON.stringify(decisions) },
+                { role: "user", content: typeof state === "string" ? state : JSON.stringify(state) }
+              ]
+            }, { signal }),
+          catch: failWith("decide")
+        })
+        return {
+          answers: JSON.parse(completion.choices[0]!.message.content!),
+          usage: {
+            inputTokens: completion.usage?.prompt_tokens,
+            outputTokens: completion.usage?.completion_tokens
+          },
+          id: completion.id,
+          modelId: completion.model
+        }
+      })
     })
   )
