@@ -424,6 +424,29 @@ describe("a stream's span ends once", () => {
       assert.notProperty(attributes, "effect.fiber.interrupted")
     }))
 
+  for (
+    const { interrupted, name, triesAgain } of [
+      { name: "is interrupted where a pull was given up and not tried again", triesAgain: false, interrupted: true },
+      { name: "is not where it was tried again, and then left", triesAgain: true, interrupted: undefined }
+    ]
+  ) {
+    it.effect(name, () =>
+      Effect.gen(function*() {
+        const { ended, layer } = makeOpenSpans()
+        yield* Effect.gen(function*() {
+          const queue = yield* Queue.make<Chunk, Cause.Done>()
+          const pull = yield* Stream.toPull(Stream.fromQueue(queue).pipe(withLlmStreamSpan(options)))
+          const given = yield* Effect.forkChild(Effect.timeoutOption(pull, "1 second"))
+          yield* TestClock.adjust("1 second")
+          assert.isTrue(Option.isNone(yield* Fiber.join(given)))
+          if (!triesAgain) return
+          yield* Queue.offer(queue, chunk(0))
+          yield* pull
+        }).pipe(Effect.scoped, Effect.provide(layer))
+        assert.deepStrictEqual(ended.map(({ attributes }) => attributes["effect.fiber.interrupted"]), [interrupted])
+      }))
+  }
+
   it.live("whatever ends 1,000 of them at once, with the usage of each", () =>
     Effect.gen(function*() {
       const { ended, layer, open } = makeOpenSpans()
@@ -637,6 +660,110 @@ describe("traceAsyncIterable", () => {
       ])
       assert.deepStrictEqual(calls, [["next", undefined], ["next", 5], ["return", "stop"]])
       assert.lengthOf(recorder.spans, 1)
+    }))
+
+  it.effect("an error that is thrown into it reaches the client's iterator, which may go on", () =>
+    Effect.gen(function*() {
+      const { ended, layer, open } = makeOpenSpans()
+      const forgiving = async function*() {
+        try {
+          yield chunk(0)
+        } catch {
+          yield chunk(1)
+        }
+      }
+      yield* Effect.gen(function*() {
+        const iterator = (yield* Effect.sync(forgiving).pipe(traceAsyncIterable(options)))[Symbol.asyncIterator]()
+        yield* Effect.promise(() => iterator.next())
+        const next = yield* Effect.promise(async () => iterator.throw?.(new Disconnected()))
+        assert.deepStrictEqual(next, { done: false, value: chunk(1) })
+        assert.strictEqual(open.size, 1)
+        yield* Effect.promise(() => iterator.next())
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(ended.map(({ attributes }) => attributes), [{
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.request.stream": true,
+        "gen_ai.usage.output_tokens": 2,
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.response.time_to_first_chunk": 0
+      }])
+    }))
+
+  for (
+    const { error, leave, name } of [
+      {
+        name: "returning from",
+        leave: (iterator: AsyncIterator<Chunk>): unknown => iterator.return?.("bye"),
+        error: undefined
+      },
+      {
+        name: "throwing into",
+        leave: (iterator: AsyncIterator<Chunk>): unknown => iterator.throw?.(new Disconnected()),
+        error: "Disconnected"
+      }
+    ]
+  ) {
+    it.effect(`${name} an iterator that knows only \`next\` does what it does with a generator`, () =>
+      Effect.gen(function*() {
+        const { ended, layer } = makeOpenSpans()
+        const minimalIterable: AsyncIterable<Chunk> = {
+          [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: false, value: chunk(0) }) })
+        }
+        const plain = (async function*() {
+          yield* chunks(1)
+        })()
+        const left = yield* Effect.gen(function*() {
+          const traced = yield* Effect.succeed(minimalIterable).pipe(traceAsyncIterable(options))
+          const iterator = traced[Symbol.asyncIterator]()
+          yield* Effect.promise(() => iterator.next())
+          return yield* Effect.exit(Effect.promise(async () => leave(iterator)))
+        }).pipe(Effect.provide(layer))
+        assert.deepStrictEqual(
+          left,
+          yield* Effect.exit(Effect.promise(async () => leave(plain)))
+        )
+        assert.deepStrictEqual(ended.map(({ attributes }) => attributes["error.type"]), [error])
+      }))
+  }
+
+  it.effect("a second iteration is the client's own, and not counted", () =>
+    Effect.gen(function*() {
+      const { ended, layer } = makeOpenSpans()
+      const again: AsyncIterable<Chunk> = {
+        [Symbol.asyncIterator]: () => clientStream(2).iterable[Symbol.asyncIterator]()
+      }
+      yield* Effect.gen(function*() {
+        const traced = yield* Effect.succeed(again).pipe(traceAsyncIterable(options))
+        assert.strictEqual(yield* Effect.promise(() => iterate(traced)), 2)
+        assert.strictEqual(yield* Effect.promise(() => iterate(traced)), 2)
+        const own = { [Symbol.asyncIterator]: () => generator } as AsyncIterable<Chunk>
+        const generator = clientStream(1).iterable[Symbol.asyncIterator]()
+        const tracedOwn = yield* Effect.succeed(own).pipe(traceAsyncIterable(options))
+        yield* Effect.promise(() => iterate(tracedOwn))
+        assert.strictEqual(tracedOwn[Symbol.asyncIterator](), generator)
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(ended.map(({ attributes }) => attributes["gen_ai.usage.output_tokens"]), [2, 1])
+    }))
+
+  it.effect("a fold that throws changes nothing, and is reported once", () =>
+    Effect.gen(function*() {
+      const logs: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ message }) => logs.push(message))])
+      const { ended, layer } = makeOpenSpans()
+      const broken = { ...options, fold: { ...fold, step: () => raise("step of an iterable") } }
+      for (let run = 0; run < 2; run++) {
+        const received = yield* Effect.succeed(clientStream(3).iterable).pipe(
+          traceAsyncIterable(broken),
+          Effect.flatMap((traced) => Effect.promise(() => iterate(traced))),
+          Effect.provide(Layer.merge(layer, logger))
+        )
+        assert.strictEqual(received, 3)
+      }
+      assert.lengthOf(ended, 2)
+      assert.lengthOf(logs, 1)
+      assert.match(String(logs[0]), /`fold` of a stream has thrown/)
     }))
 
   it.effect("hands out the client's own iterable when tracing is off", () =>
