@@ -151,8 +151,18 @@ const isToolError = (result: unknown): boolean => Predicate.hasProperty(result, 
 
 const toolError = () => new McpFailure(undefined, { message: "The tool has reported an error" })
 
+/** What a result says, or the JSON-RPC response that it came in. */
+const readAnswer = (answer: unknown): McpFailure | undefined => {
+  if (isToolError(answer)) return toolError()
+  if (!Predicate.hasProperty(answer, "jsonrpc")) return undefined
+  if (Predicate.hasProperty(answer, "result")) return isToolError(answer.result) ? toolError() : undefined
+  const error = Predicate.hasProperty(answer, "error") ? answer.error : undefined
+  const code = codeOf(error)
+  return code === undefined ? undefined : new McpFailure(code, { message: messageOf(error) })
+}
+
 const readFailure = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined => {
-  if (exit._tag === "Success") return isToolError(exit.value) ? toolError() : undefined
+  if (exit._tag === "Success") return readAnswer(exit.value)
   const fail = Cause.findFail(exit.cause)
   const die = Cause.findDie(exit.cause)
   const failed = Result.isSuccess(fail)
@@ -358,7 +368,8 @@ const withinToolSpan = <A, E, R>(
  * then what the tool's span is given.
  *
  * An error with a JSON-RPC `code` gives that as `error.type`; a result with
- * `isError: true` gives `tool_error`, although the effect has succeeded.
+ * `isError: true` gives `tool_error`, although the effect has succeeded. A
+ * JSON-RPC response counts as what it holds.
  *
  * The context of a trace travels in `params._meta`: a client puts it there with
  * `injectHeaders(params, mcpCarrier)`, inside this combinator; a server reads it
@@ -377,6 +388,8 @@ const withinToolSpan = <A, E, R>(
  *
  * Effect.runSync(weather).content.length // => 1
  * ```
+ *
+ * @see `loom-tracing/McpEffectAi` for the client and the server of `effect/ai`
  *
  * @category combinators
  * @since 0.1.0

@@ -129,6 +129,31 @@ describe("withMcpSpan", () => {
       ],
       ["a status of HTTP", failWith(new StreamableHTTPError(503, "down")), "StreamableHTTPError", undefined],
       ["a result that says so", Effect.succeed({ isError: true, content: [] }), "tool_error", undefined],
+      [
+        "a JSON-RPC response with an error",
+        Effect.succeed({ jsonrpc: "2.0", id: 1, error: { code: -32602, message: "Invalid params" } }),
+        "-32602",
+        "-32602"
+      ],
+      [
+        "a JSON-RPC response with a result that says so",
+        Effect.succeed({ jsonrpc: "2.0", id: 1, result: { isError: true, content: [] } }),
+        "tool_error",
+        undefined
+      ],
+      [
+        "a JSON-RPC response with a result that says that all is well",
+        Effect.succeed({ jsonrpc: "2.0", id: 1, result: { content: [] } }),
+        undefined,
+        undefined
+      ],
+      [
+        "a JSON-RPC response that is none",
+        Effect.succeed({ jsonrpc: "2.0", id: 1, error: "busy" }),
+        undefined,
+        undefined
+      ],
+      ["a value with an error of its own", Effect.succeed({ error: { code: -32602 } }), undefined, undefined],
       ["any other error", failWith(new Disconnected()), "Disconnected", undefined],
       [
         "an error with a code of another kind",

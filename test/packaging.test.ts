@@ -85,7 +85,7 @@ describe("the tarball", () => {
       "spanStart"
     ]
     const chunks = [...eager, ...lazy].map((name) => `dist/internal/${name}.js`)
-    const withCode = ["GenAiEffectAi", "TracingTest"].map((name) => `dist/${name}.js`)
+    const withCode = ["GenAiEffectAi", "McpEffectAi", "TracingTest"].map((name) => `dist/${name}.js`)
     const expected = [
       "CHANGELOG.md",
       "LICENSE",
