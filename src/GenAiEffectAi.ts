@@ -433,7 +433,7 @@ const traceLanguageModel = (service: LanguageModel.LanguageModel, info: ModelInf
     Effect.withFiber((fiber) => {
       if (isTracingOff(fiber)) return model[method](options)
       const call = new ModelCall(fiber, info, options, method)
-      return withGenAiSpan(model[method](call.options), (fiber) => new GenerateSpan(fiber, call))
+      return withGenAiSpan(Effect.suspend(() => model[method](call.options)), (fiber) => new GenerateSpan(fiber, call))
     })
   const tracedModel: AnyLanguageModel = {
     ...model,
@@ -542,8 +542,8 @@ const traceDecisionModel = (service: DecisionModel.DecisionModel, info: ModelInf
   const model = service as unknown as AnyDecisionModel
   const trace: (method: keyof AnyDecisionModel) => AnyDecisionModel["decide"] = (method) => (definition, options) =>
     Effect.withFiber((fiber) => {
-      const decided = model[method](definition, options)
-      if (isTracingOff(fiber)) return decided
+      if (isTracingOff(fiber)) return model[method](definition, options)
+      const decided = Effect.suspend(() => model[method](definition, options))
       return withGenAiSpan(decided, (fiber) => new DecisionSpan(fiber, info, definition, options.input))
     })
   const tracedModel: AnyDecisionModel = { ...model, decide: trace("decide"), decideSettled: trace("decideSettled") }

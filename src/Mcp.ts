@@ -120,12 +120,16 @@ export interface McpSpanOptions<A> {
 class McpFailure extends Error {
   readonly _tag: string
   readonly code: string | undefined
+  /** What the peer has answered, which the program may make an error of that quotes it. */
+  readonly answer: unknown
   constructor(
     code: string | undefined,
-    error: { readonly name?: string; readonly message: string; readonly stack?: string }
+    error: { readonly name?: string; readonly message: string; readonly stack?: string },
+    answer?: unknown
   ) {
     super(error.message)
     this.code = code
+    this.answer = answer
     this._tag = code ?? "tool_error"
     this.name = error.name ?? this._tag
     // Never ours: it would be of no use to anybody.
@@ -149,13 +153,18 @@ const messageOf = (error: unknown): string =>
 /** A tool that fails answers with a result that says so. */
 const isToolError = (result: unknown): boolean => Predicate.hasProperty(result, "isError") && result.isError === true
 
-const toolError = () => new McpFailure(undefined, { message: "The tool has reported an error" })
+const toolError = (result: unknown) =>
+  new McpFailure(
+    undefined,
+    { message: "The tool has reported an error" },
+    Predicate.hasProperty(result, "content") ? result.content : undefined
+  )
 
 /** What a result says, or the JSON-RPC response that it came in. */
 const readAnswer = (answer: unknown): McpFailure | undefined => {
-  if (isToolError(answer)) return toolError()
+  if (isToolError(answer)) return toolError(answer)
   if (!Predicate.hasProperty(answer, "jsonrpc")) return undefined
-  if (Predicate.hasProperty(answer, "result")) return isToolError(answer.result) ? toolError() : undefined
+  if (Predicate.hasProperty(answer, "result")) return isToolError(answer.result) ? toolError(answer.result) : undefined
   const error = Predicate.hasProperty(answer, "error") ? answer.error : undefined
   const code = codeOf(error)
   return code === undefined ? undefined : new McpFailure(code, { message: messageOf(error) })
@@ -174,7 +183,7 @@ const readFailure = (exit: Exit.Exit<unknown, unknown>): McpFailure | undefined 
   const error = Cause.isUnknownError(failed) ? failed.cause : failed
   // Effect's own client keeps what the server has said in the reason of its error.
   const reason = Predicate.hasProperty(error, "reason") ? error.reason : undefined
-  if (Predicate.hasProperty(reason, "result") && isToolError(reason.result)) return toolError()
+  if (Predicate.hasProperty(reason, "result") && isToolError(reason.result)) return toolError(reason.result)
   const code = codeOf(error) ?? codeOf(reason)
   if (code === undefined) return undefined
   return new McpFailure(code, Predicate.isError(error) ? error : { message: messageOf(error) })
@@ -285,7 +294,7 @@ class McpSpan<A, E> extends GenAiSpan<A, E> {
     const failure = failureOf(exit)
     this.failure = failure
     // With another failure than the effect's own, which only the protocol knows how to name.
-    if (failure !== undefined) this.failWith({ failure, exit })
+    if (failure !== undefined) this.failWith({ failure, exit, read: failureOf })
     return super.finish(span, exit)
   }
 
@@ -346,7 +355,7 @@ const withinToolSpan = <A, E, R>(
   })
   return Effect.onExitPrimitive(self, (exit) => {
     const failure = failureOf(exit)
-    if (failure !== undefined) tool.failWith({ failure, exit })
+    if (failure !== undefined) tool.failWith({ failure, exit, read: failureOf })
     if (Context.get(context, GenAiMetrics)) {
       const type = failure?._tag ?? (exit._tag === "Failure" ? errorType(exit.cause) : undefined)
       const seconds = secondsBetween(startTime, clock.currentTimeNanosUnsafe())

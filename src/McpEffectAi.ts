@@ -18,14 +18,17 @@ import { readString } from "./internal/providers/read.ts"
 import { type McpSpanOptions, withMcpSpan } from "./Mcp.ts"
 
 /** What a request is about. Its arguments are left out: which parts of them are sensitive is not known here. */
-const targetOf = (method: string, params: unknown): Pick<McpSpanOptions<never>, "tool" | "prompt" | "resourceUri"> => {
+const aboutTarget = (
+  method: string,
+  target: string | undefined
+): Pick<McpSpanOptions<never>, "tool" | "prompt" | "resourceUri"> => {
   switch (method) {
     case "tools/call":
-      return { tool: readString(params, "name") }
+      return { tool: target }
     case "prompts/get":
-      return { prompt: readString(params, "name") }
+      return { prompt: target }
     case "resources/read":
-      return { resourceUri: readString(params, "uri") }
+      return { resourceUri: target }
     default:
       return {}
   }
@@ -65,7 +68,7 @@ const trace = <M extends Message, A, E, R>(
     Effect.flatMap((params) => send(params === given ? message : { ...message, params })),
     withMcpSpan({
       ...options,
-      ...targetOf(message.method, message.params),
+      ...aboutTarget(message.method, readString(message.params, message.method === "resources/read" ? "uri" : "name")),
       method: message.method,
       requestId: message.id,
       protocolVersion: protocol.protocolVersion
@@ -85,12 +88,19 @@ const trace = <M extends Message, A, E, R>(
  *
  * **Details**
  *
- * The spans are those of `withMcpSpan`. A tool that runs under
- * `withEffectAiSpans` or `withToolSpan` has them below its own; directly inside
- * the span of a tool of the same name, there is that one alone.
+ * The spans are those of `withMcpSpan`. Directly inside the span of a tool of
+ * the same name, as `withEffectAiSpans` makes for the tools of
+ * `McpClient.toolkit`, there is that one alone; with a prefix, the request's is
+ * below it.
  *
  * Content is not recorded, since a transport does not know what of it a schema
  * marks as sensitive. The spans of tools do.
+ *
+ * **Gotchas**
+ *
+ * The client gives up a request that takes too long, or that it is closed
+ * around, by interrupting it. The request's span is interrupted then; the
+ * failure is on the spans around it.
  *
  * **Example** (Connecting to a server)
  *
@@ -123,13 +133,17 @@ export const withMcpClientSpans: {
   (self: McpClient.Transport, options: McpClientOptions = {}): McpClient.Transport => ({
     ...self,
     request: (message, tool) => trace(message, self, options, (message) => self.request(message, tool)),
-    notify: (message) => trace(message, self, options, self.notify)
+    notify: (message) => trace(message, self, options, (message) => self.notify(message)),
+    isCallable: (tool) => self.isCallable(tool)
   })
 )
 
 // =============================================================================
 // Server
 // =============================================================================
+
+const isCompletionOfPrompt = (method: string, payload: unknown): boolean =>
+  method === "completion/complete" && readString(payload, "reference", "type") === "prompt"
 
 /**
  * Runs what an MCP server of `effect/ai` does for a request inside a span, in
@@ -146,7 +160,8 @@ export const withMcpClientSpans: {
  * `resources/read`, `prompts/get` and `completion/complete`, of which Effect
  * tells a middleware. The context is that of `params._meta`; what was current,
  * such as the span of an HTTP request, is the parent without one, and linked
- * otherwise. Failures, and results with `isError`, are the span's errors.
+ * otherwise. Failures, and results with `isError`, are the span's errors. The
+ * request's id is not among what Effect tells.
  *
  * The arguments of a tool, which Effect writes on the span that is current, are
  * not on this one. No content is recorded; for that, use `withToolSpan` in a
@@ -180,7 +195,7 @@ export const withMcpClientSpans: {
  */
 export const withMcpServerSpan = <A, E, R>(
   self: Effect.Effect<A, E, R>,
-  { method, payload, requestContext, sessionId }: McpServer.MiddlewareOptions
+  { headers, method, payload, requestContext, sessionId, target }: McpServer.MiddlewareOptions
 ): Effect.Effect<A, E, R> =>
   // Of a list, a middleware is told once for each item, if at all.
   method.endsWith("/list")
@@ -188,11 +203,13 @@ export const withMcpServerSpan = <A, E, R>(
     : Effect.flatMap(extractHeaders({ _meta: requestContext.requestMetadata }, mcpCarrier), (context) =>
       self.pipe(
         withMcpSpan({
-          ...targetOf(method, payload),
+          ...aboutTarget(isCompletionOfPrompt(method, payload) ? "prompts/get" : method, target),
           method,
           side: "server",
           sessionId,
-          protocolVersion: requestContext.protocolVersion
+          protocolVersion: requestContext.protocolVersion,
+          // What comes any other way has no headers.
+          network: Object.keys(headers).length > 0 ? { transport: "tcp", protocolName: "http" } : undefined
         }),
         (self) => withRemoteContext(self, context)
       ))

@@ -730,6 +730,14 @@ describe("binary content", () => {
         type: "resource",
         resource: { uri: "file:///a.png", blob: "<29 bytes>" }
       }],
+      ["a file or an image of effect/ai", [{ mediaType: "image/png", data: MEDIA }, {
+        mediaType: "audio/wav",
+        data: "https://example.com/a.wav"
+      }, { mediaType: "text/plain", data: "hello" }], [
+        { mediaType: "image/png", data: "<29 bytes>" },
+        { mediaType: "audio/wav", data: "https://example.com/a.wav" },
+        { mediaType: "text/plain", data: "hello" }
+      ]],
       ["text under such names", [{ type: "image", data: "chart" }, { blob: "blob" }, { type: "text", data: "x" }], [
         { type: "image", data: "chart" },
         { blob: "blob" },

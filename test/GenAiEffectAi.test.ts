@@ -1302,6 +1302,24 @@ describe("decisions", () => {
       }
     }))
 
+  it.effect("a model of one's own that throws has its span, without what it says", () =>
+    Effect.gen(function*() {
+      const own = Effect.map(
+        DecisionModel.make({ decide: () => Effect.never }),
+        (model): DecisionModel.DecisionModel => ({
+          ...model,
+          decide: () => {
+            throw new RangeError("quotes the prompt")
+          }
+        })
+      )
+      const layer = Layer.effect(DecisionModel.DecisionModel, own).pipe(withEffectAiSpans(gpt))
+      const { exit, span, spans } = yield* recorded(decide.pipe(Effect.provide(layer)), latest)
+      assert.include(String(exit), "quotes the prompt")
+      assert.strictEqual(span("generate_content gpt-4o").attributes["error.type"], "RangeError")
+      assert.notInclude(JSON.stringify(spans), "quotes the prompt")
+    }))
+
   it.effect("where tracing is off, nothing is different", () =>
     Effect.gen(function*() {
       const { layer } = yield* makeDecisions({ urgent, team })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
-import { Cause, Data, Effect, identity, References } from "effect"
+import { Cause, Data, Effect, Exit, identity, References, Tracer } from "effect"
 import { McpClientError, McpSchema } from "effect/ai"
 import { TestClock } from "effect/testing"
 import {
@@ -292,6 +292,31 @@ describe("withMcpSpan", () => {
         assert.strictEqual(status.message, "busy")
         assert.deepStrictEqual(events.map(({ attributes }) => attributes?.["exception.message"]), ["busy"])
         assert.notInclude(String(events[0].attributes?.["exception.stacktrace"]), "src/Mcp.ts")
+      }))
+
+    it.effect(`${place}: a foreign tracer records no more than the name of what a peer has answered`, () =>
+      Effect.gen(function*() {
+        const ended: Array<Exit.Exit<unknown, unknown>> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            const end = span.end.bind(span)
+            span.end = (time, exit) => {
+              ended.push(exit)
+              end(time, exit)
+            }
+            return span
+          }
+        })
+        yield* Effect.succeed({ jsonrpc: "2.0", id: 1, error: { code: -32000, message: "quotes the prompt" } }).pipe(
+          withMcpSpan({ method: "tools/call", tool: "t" }),
+          wrap,
+          Effect.withTracer(tracer)
+        )
+        assert.lengthOf(ended, 1)
+        const [error] = Cause.prettyErrors(Exit.isFailure(ended[0]) ? ended[0].cause : Cause.empty)
+        assert.deepStrictEqual([error.name, error.message], ["-32000", ""])
+        assert.notInclude(Cause.pretty(Cause.fail(error)), "quotes")
       }))
 
     it.effect(`${place}: the message of an error that a promise was rejected with`, () =>

@@ -2,8 +2,17 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { SpanKind, SpanStatusCode } from "@opentelemetry/api"
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
-import { Effect, Layer, Schema } from "effect"
-import { McpClient, type McpClientError, McpProtocol, type McpSchema, McpServer, Tool, Toolkit } from "effect/ai"
+import { Effect, Layer, Schema, Stream } from "effect"
+import {
+  McpClient,
+  type McpClientError,
+  McpProtocol,
+  type McpSchema,
+  McpServer,
+  McpTest,
+  Tool,
+  Toolkit
+} from "effect/ai"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { injectTraceContext, withBaggage, withToolSpan } from "loom-tracing"
 import { withMcpClientSpans, withMcpServerSpan } from "loom-tracing/McpEffectAi"
@@ -24,7 +33,7 @@ const Registrations = Layer.mergeAll(
   McpServer.middleware(withMcpServerSpan, { global: true })
 ).pipe(Layer.provide(Tools.toLayer({
   add: ({ a, b }) => Effect.map(injectTraceContext({}), (message) => ({ sum: a + b, message })),
-  broken: () => Effect.fail("out of order")
+  broken: () => Effect.fail("it is out of order")
 })))
 
 const protocols = [McpProtocol.v2025_11_25, McpProtocol.v2026_07_28] as const
@@ -120,7 +129,12 @@ for (const protocol of protocols) {
         const { "mcp.session.id": session, ...ofServer } = server.attributes
         assert.strictEqual(session === undefined, protocolVersion === "2026-07-28", "only the older one has sessions")
         // What Effect writes beside the arguments.
-        assert.deepStrictEqual(ofServer, { ...tool, tool: "add" })
+        assert.deepStrictEqual(ofServer, {
+          ...tool,
+          tool: "add",
+          "network.transport": "tcp",
+          "network.protocol.name": "http"
+        })
       }))
 
     for (
@@ -203,6 +217,45 @@ for (const protocol of protocols) {
         )
       }))
 
+    for (
+      const { name, run } of [
+        {
+          name: "the client",
+          run: (client) =>
+            Effect.flatMap(
+              client.listTools(),
+              ([tool]) =>
+                client.callTool({ tool: { ...tool, name: "broken" }, arguments: {}, schema: Schema.Struct({}) })
+            )
+        },
+        {
+          name: "the client's toolkit",
+          run: (client) =>
+            Effect.flatMap(
+              McpClient.toolkit(client),
+              (toolkit) => Effect.flatMap(toolkit.handle("broken", {}), Stream.runDrain)
+            )
+        }
+      ] as ReadonlyArray<{
+        readonly name: string
+        readonly run: (client: McpClient.McpClient) => Effect.Effect<unknown, unknown>
+      }>
+    ) {
+      it.effect(`what a tool has failed with is on no span, where ${name} makes an error of it`, () =>
+        Effect.gen(function*() {
+          const recorder = make()
+          const exit = yield* connected(
+            protocol,
+            recorder,
+            (client) => Effect.exit(run(client).pipe(Effect.withSpan("program")))
+          )
+          assert.include(String(exit), "it is out of order")
+          assert.strictEqual(recorder.span("program").status.code, SpanStatusCode.ERROR)
+          const recorded = recorder.spans.map(({ attributes, events, status }) => [attributes, events, status])
+          assert.notInclude(JSON.stringify(recorded), "out of order")
+        }))
+    }
+
     it.effect("a request without a context is in the trace of what was current", () =>
       Effect.gen(function*() {
         const recorder = make()
@@ -270,6 +323,79 @@ describe("withMcpClientSpans", () => {
       ])
     }))
 
+  it.effect("of a transport with methods keeps them", () =>
+    Effect.gen(function*() {
+      class OwnTransport implements McpClient.Transport {
+        readonly "~effect/ai/McpClient/Transport" = "~effect/ai/McpClient/Transport"
+        readonly protocol = McpProtocol.v2025_11_25
+        readonly inner = makeTransport()
+        request(message: McpSchema.JsonRpcRequest, tool?: McpSchema.Tool) {
+          return this.inner.transport.request(message, tool)
+        }
+        notify(message: McpSchema.JsonRpcNotification) {
+          return this.inner.transport.notify(message)
+        }
+        isCallable(tool: McpSchema.Tool) {
+          return this.inner.transport.isCallable(tool)
+        }
+      }
+      const own = new OwnTransport()
+      const traced = withMcpClientSpans(own)
+      yield* traced.request(request, tool)
+      yield* traced.notify(notification)
+      assert.isTrue(traced.isCallable(tool))
+      assert.deepStrictEqual(own.inner.sent, [request, tool, notification])
+    }))
+
+  for (
+    const { answer, code, error, name } of [
+      {
+        name: "a JSON-RPC error",
+        answer: { error: { code: -32001, message: "busy" } },
+        error: "-32001",
+        code: "-32001"
+      },
+      {
+        name: "a result that is one",
+        answer: { result: { isError: true, content: [{ type: "text", text: "busy" }] } },
+        error: "tool_error",
+        code: undefined
+      }
+    ] as const
+  ) {
+    it.effect(`${name} is one of the tool's span too, where the client makes an error of it`, () =>
+      Effect.gen(function*() {
+        const { transport } = makeTransport()
+        const recorder = make()
+        const client = yield* McpClient.make({ name: "test", version: "1" }).pipe(
+          Effect.provideService(
+            McpClient.Transport,
+            withMcpClientSpans({
+              ...transport,
+              request: ({ id, method }) =>
+                Effect.succeed(
+                  method === "tools/call" ? { jsonrpc: "2.0", id, ...answer } : {
+                    jsonrpc: "2.0",
+                    id,
+                    result: {
+                      protocolVersion: "2025-11-25",
+                      capabilities: { tools: {} },
+                      serverInfo: { name: "s", version: "1" }
+                    }
+                  }
+                )
+            })
+          )
+        )
+        const call = client.callTool({ tool, schema: Schema.Struct({}) })
+        yield* recorder.run(Effect.andThen(Effect.exit(call), Effect.exit(call.pipe(withToolSpan({ name: "t" })))))
+        for (const span of ["tools/call t", "execute_tool t"]) {
+          assert.strictEqual(recorder.span(span).attributes["error.type"], error)
+          assert.strictEqual(recorder.span(span).attributes["rpc.response.status_code"], code)
+        }
+      }).pipe(Effect.scoped))
+  }
+
   it.effect("adds to the span of a tool of the same name", () =>
     Effect.gen(function*() {
       const { transport } = makeTransport()
@@ -308,5 +434,30 @@ describe("withMcpClientSpans", () => {
           region: "eu"
         })
       }
+    }))
+})
+
+describe("withMcpServerSpan", () => {
+  it.effect("of a completion has the name of its prompt, and nothing of HTTP where that was not used", () =>
+    Effect.gen(function*() {
+      const recorder = make()
+      yield* Effect.gen(function*() {
+        const registrations = Layer.merge(
+          McpServer.prompt({
+            name: "greet",
+            parameters: { name: Schema.String },
+            completion: { name: () => Effect.succeed(["Ada"]) },
+            content: ({ name }) => Effect.succeed(`Hello ${name}!`)
+          }),
+          McpServer.middleware(withMcpServerSpan, { global: true })
+        )
+        const client = yield* McpTest.makeClient(registrations, { protocols: [McpProtocol.v2025_11_25] })
+        yield* client.complete({ ref: { type: "ref/prompt", name: "greet" }, argument: { name: "name", value: "A" } })
+      }).pipe(Effect.scoped, Effect.provide(recorder.layer))
+      assert.deepStrictEqual(recorder.span("completion/complete greet").attributes, {
+        "mcp.method.name": "completion/complete",
+        "gen_ai.prompt.name": "greet",
+        "mcp.protocol.version": "2025-11-25"
+      })
     }))
 })

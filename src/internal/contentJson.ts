@@ -59,9 +59,12 @@ const plainText = (text: string): string => {
   return bytesOf(base64Bytes(text, match[0].length), match[1] === "" ? undefined : match[1])
 }
 
+const MEDIA_TYPE = /^(?:image|audio|video)\//
+
 /**
  * The fields that hold media as base64: in the convention's `blob` parts, in
- * what Anthropic takes, and in the content and resources of MCP.
+ * what Anthropic takes, in the content and resources of MCP, and in the files
+ * and images of `effect/ai`.
  */
 const encodedField = (value: Record<string, unknown>): string | undefined => {
   switch (value.type) {
@@ -72,9 +75,11 @@ const encodedField = (value: Record<string, unknown>): string | undefined => {
     case "image":
     case "audio":
       return Predicate.isString(value.mimeType) ? "data" : undefined
-    default:
-      return Predicate.isString(value.uri) ? "blob" : undefined
   }
+  if (Predicate.isString(value.mediaType) && MEDIA_TYPE.test(value.mediaType)) {
+    return Predicate.isString(value.data) && !value.data.includes(":") ? "data" : undefined
+  }
+  return Predicate.isString(value.uri) ? "blob" : undefined
 }
 
 /**

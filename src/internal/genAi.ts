@@ -32,6 +32,7 @@ import {
 import { clientOperationDuration, GenAiMetrics, isCount } from "../GenAiMetrics.ts"
 import { type Content, GenAiSettings } from "../GenAiSettings.ts"
 import { errorType, markSensitive } from "./errors.ts"
+import { isLiveSpan } from "./liveSpan.ts"
 import { isTracingOff } from "./off.ts"
 import { reportOnce } from "./reportOnce.ts"
 import * as semconv from "./semconv.ts"
@@ -137,18 +138,25 @@ const userMessages = (messages: string | ReadonlyArray<ChatMessage>): unknown =>
 const assistantMessages = (messages: string | ReadonlyArray<ChatMessage>): unknown =>
   normalizeMessages(messages, "assistant")
 
+/** What a protocol says of a failure. */
+type ProtocolFailure = Error & { readonly _tag: string; readonly code: string | undefined }
+
 /** A failure by the name that a protocol has for it, and the exit that it was read from. */
 interface NamedFailure {
-  readonly failure: Error & { readonly _tag: string; readonly code: string | undefined }
+  readonly failure: ProtocolFailure
   readonly exit: Exit.Exit<unknown, unknown>
+  readonly read: (exit: Exit.Exit<unknown, unknown>) => ProtocolFailure | undefined
 }
 
 const failureOf = (exit: Exit.Exit<unknown, unknown>): unknown =>
   exit._tag === "Failure" ? Option.getOrUndefined(Cause.findErrorOption(exit.cause)) : undefined
 
-/** Whether the program has made nothing else of the way that a part of it has ended. */
-const endsAlike = (part: Exit.Exit<unknown, unknown>, whole: Exit.Exit<unknown, unknown>): boolean =>
-  part._tag === whole._tag && failureOf(part) === failureOf(whole)
+/** Whether the program has made nothing else of the way that a part of it has ended, or an error that says the same. */
+const endsAlike = ({ exit, failure, read }: NamedFailure, whole: Exit.Exit<unknown, unknown>): boolean =>
+  exit._tag === whole._tag && failureOf(exit) === failureOf(whole) || read(whole)?._tag === failure._tag
+
+/** A failure without what it says, for a tracer that records all of it. */
+const nameOf = ({ _tag, name }: ProtocolFailure): Error => Object.assign(new Error(), { _tag, name, stack: "" })
 
 /**
  * The span of one GenAI operation, from start to end. An operation says what
@@ -261,7 +269,7 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
       if (error !== undefined && Predicate.isString(given)) error = given
     }
     const problem = this.guard(this.writeEnd, exit)
-    if (this.named !== undefined && !endsAlike(this.named.exit, exit)) this.named = undefined
+    if (this.named !== undefined && !endsAlike(this.named, exit)) this.named = undefined
     if (this.named !== undefined) error = this.named.failure._tag
     if (this.measures) this.measure(secondsBetween(this.startTime, this.clock.currentTimeNanosUnsafe()), error)
     this.budget?.release()
@@ -290,13 +298,13 @@ export abstract class GenAiSpan<A, E> implements SpanSpec<A, E> {
     if (this.captures) this.writeContent(span, error)
     if (this.named === undefined) return
     const { failure } = this.named
-    const cause = Cause.fail(failure)
-    if (!this.showsErrors) markSensitive(cause, span)
+    const shown = this.showsErrors || isLiveSpan(span) ? failure : nameOf(failure)
+    if (!this.showsErrors) markSensitive(Cause.fail(failure), span)
     span.attribute(semconv.ERROR_TYPE, failure._tag)
     // A result has no code, even where it says that something has failed.
     if (failure.code !== undefined) span.attribute(semconv.RPC_RESPONSE_STATUS_CODE, failure.code)
     const isTimed = Context.get(this.context, References.TracerTimingEnabled)
-    span.end(isTimed ? this.clock.currentTimeNanosUnsafe() : 0n, Exit.failCause(cause))
+    span.end(isTimed ? this.clock.currentTimeNanosUnsafe() : 0n, Exit.fail(shown))
   }
 
   /** Ends the span with a failure that a protocol knows by another name, or where the effect itself has none. */
