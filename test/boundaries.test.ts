@@ -201,3 +201,66 @@ describe("imports", () => {
     for (const file of modules) assert.notInclude(importsOf(file), "effect", file)
   })
 })
+
+describe("global: true, beside a copy of OpenTelemetry's API of a later version", () => {
+  const recorded = (registers: string) =>
+    run(
+      `import * as Next from "otel-api-next"
+       import { InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
+       import { Effect } from "effect"
+       import { makeTracingLive, withToolSpan } from ${JSON.stringify(root)}
+       const started = []
+       const startSpan = (name) => {
+         started.push(name)
+         return Next.trace.wrapSpanContext(Next.INVALID_SPAN_CONTEXT)
+       }
+       const nothing = () => {}
+       ${registers}
+       const memory = new InMemorySpanExporter()
+       const live = makeTracingLive({
+         exporter: "none",
+         global: true,
+         spanProcessors: [new SimpleSpanProcessor(memory)]
+       })
+       const program = Effect.sync(() => {
+         console.log("ours", JSON.stringify(memory.getFinishedSpans().map(({ name }) => name)))
+       })
+       await Effect.runPromise(
+         Effect.void.pipe(withToolSpan({ name: "t" }), Effect.andThen(program), Effect.provide(live))
+       )
+       console.log("theirs", JSON.stringify(started))`,
+      ""
+    )
+
+  it.effect.each([
+    [
+      "a logger",
+      "Next.diag.setLogger({ error: nothing, warn: nothing, info: nothing, debug: nothing, verbose: nothing })"
+    ],
+    ["propagators", "Next.propagation.setGlobalPropagator({ inject: nothing, extract: nothing, fields: () => [] })"]
+  ])(
+    "which has registered %s first, spans are recorded all the same, and one line says what is not",
+    ([, registers]) =>
+      Effect.gen(function*() {
+        const { code, stdout } = yield* recorded(registers)
+        assert.strictEqual(code, 0, stdout)
+        const lines = stdout.trim().split("\n")
+        assert.match(
+          lines[0],
+          /WARN.*global: nothing could be registered, since @opentelemetry\/api 1\.10\.0 was first/
+        )
+        assert.deepStrictEqual(lines.slice(1), [`ours ["execute_tool t"]`, "theirs []"])
+      })
+  )
+
+  it.effect("which has registered a tracer provider first, spans are recorded on that one", () =>
+    Effect.gen(function*() {
+      const { code, stdout } = yield* recorded(
+        "Next.trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan, startActiveSpan: nothing }) })"
+      )
+      assert.strictEqual(code, 0, stdout)
+      const lines = stdout.trim().split("\n")
+      assert.match(lines[0], /WARN.*global: another OpenTelemetry SDK has registered its tracer provider already/)
+      assert.deepStrictEqual(lines.slice(1), ["ours []", `theirs ["execute_tool t"]`])
+    }))
+})

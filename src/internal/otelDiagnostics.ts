@@ -1,4 +1,5 @@
 import * as Otel from "@opentelemetry/api"
+import { apiRegistry } from "./otelApi.ts"
 
 /** What hears OpenTelemetry's own diagnostics while a layer lives. @internal */
 export interface Diagnostics {
@@ -6,11 +7,7 @@ export interface Diagnostics {
   readonly logLevel: Otel.DiagLogLevel
 }
 
-const API = Symbol.for("opentelemetry.js.api.1")
-
-/** The API does not tell its logger. This is where all its copies in a process find it. */
-const registered = (): Otel.DiagLogger | undefined =>
-  (globalThis as { readonly [API]?: { readonly diag?: Otel.DiagLogger } })[API]?.diag
+const registered = (): Otel.DiagLogger | undefined => apiRegistry()?.diag
 
 const layers: Array<Diagnostics> = []
 /** What has last been registered here; any other is the program's. */

@@ -1,6 +1,7 @@
 import * as Otel from "@opentelemetry/api"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { apiRegistry } from "./otelApi.ts"
 import { LoomContextManager } from "./otelContext.ts"
 import { LoomPropagator } from "./otelPropagator.ts"
 
@@ -55,6 +56,15 @@ export const registerGlobal = (options: GlobalOptions): Effect.Effect<Registered
     )
 
     const isRegistered = Otel.trace.setGlobalTracerProvider(options.provider)
+    const isTaken = apiRegistry()?.trace !== undefined
+    if (!isRegistered && !isTaken) {
+      options.report(
+        `global: nothing could be registered, since @opentelemetry/api ${apiRegistry()?.version} was first in this ` +
+          "program and takes no other version. Spans of libraries are not recorded; those of Effect are. Use " +
+          "@opentelemetry/api 1.9 alone, which instrumentation of 0.2xx goes with."
+      )
+      return { provider: options.provider, contextManager: undefined }
+    }
     const current = Otel.trace.getTracerProvider()
     const isAnotherLayers = !isRegistered && current !== options.provider && ofLayers.has(registeredProvider())
     if (isRegistered) {
@@ -81,14 +91,16 @@ export const registerGlobal = (options: GlobalOptions): Effect.Effect<Registered
       undo.push(() => {
         if (isInForce(manager)) Otel.context.disable()
       })
-    } else options.report("global: another context manager is registered already and is used.")
+    } else if (apiRegistry()?.context !== undefined) {
+      options.report("global: another context manager is registered already and is used.")
+    }
 
     const propagator = new LoomPropagator(options.propagators)
     if (Otel.propagation.setGlobalPropagator(propagator)) {
       undo.push(() => {
         if (Otel.propagation.fields() === propagator.fields()) Otel.propagation.disable()
       })
-    } else {
+    } else if (apiRegistry()?.propagation !== undefined) {
       options.report("global: other propagators are registered already and stay.")
     }
 
