@@ -202,8 +202,8 @@ describe("imports", () => {
   })
 })
 
-describe("global: true, beside a copy of OpenTelemetry's API of a later version", () => {
-  const recorded = (registers: string) =>
+describe("beside a copy of OpenTelemetry's API of a later version", () => {
+  const recorded = (registers: string, options: string) =>
     run(
       `import * as Next from "otel-api-next"
        import { InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
@@ -218,9 +218,7 @@ describe("global: true, beside a copy of OpenTelemetry's API of a later version"
        ${registers}
        const memory = new InMemorySpanExporter()
        const live = makeTracingLive({
-         exporter: "none",
-         global: true,
-         spanProcessors: [new SimpleSpanProcessor(memory)]
+         ${options}
        })
        const program = Effect.sync(() => {
          console.log("ours", JSON.stringify(memory.getFinishedSpans().map(({ name }) => name)))
@@ -232,6 +230,9 @@ describe("global: true, beside a copy of OpenTelemetry's API of a later version"
       ""
     )
 
+  const provider = "Next.trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan, startActiveSpan: nothing }) })"
+  const global = `exporter: "none", global: true, spanProcessors: [new SimpleSpanProcessor(memory)]`
+
   it.effect.each([
     [
       "a logger",
@@ -239,10 +240,10 @@ describe("global: true, beside a copy of OpenTelemetry's API of a later version"
     ],
     ["propagators", "Next.propagation.setGlobalPropagator({ inject: nothing, extract: nothing, fields: () => [] })"]
   ])(
-    "which has registered %s first, spans are recorded all the same, and one line says what is not",
+    "which has registered %s, global: true records its spans, and one line says what is not recorded",
     ([, registers]) =>
       Effect.gen(function*() {
-        const { code, stdout } = yield* recorded(registers)
+        const { code, stdout } = yield* recorded(registers, global)
         assert.strictEqual(code, 0, stdout)
         const lines = stdout.trim().split("\n")
         assert.match(
@@ -253,14 +254,21 @@ describe("global: true, beside a copy of OpenTelemetry's API of a later version"
       })
   )
 
-  it.effect("which has registered a tracer provider first, spans are recorded on that one", () =>
-    Effect.gen(function*() {
-      const { code, stdout } = yield* recorded(
-        "Next.trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan, startActiveSpan: nothing }) })"
-      )
-      assert.strictEqual(code, 0, stdout)
-      const lines = stdout.trim().split("\n")
-      assert.match(lines[0], /WARN.*global: another OpenTelemetry SDK has registered its tracer provider already/)
-      assert.deepStrictEqual(lines.slice(1), ["ours []", `theirs ["execute_tool t"]`])
-    }))
+  it.effect.each(
+    [
+      ["global: true", global, [/WARN.*global: another OpenTelemetry SDK has registered its tracer provider already/]],
+      ["provider: \"global\"", `provider: "global"`, []]
+    ] as const
+  )(
+    "which has registered a tracer provider, %s records spans on that one",
+    ([, options, warnings]) =>
+      Effect.gen(function*() {
+        const { code, stdout } = yield* recorded(provider, options)
+        assert.strictEqual(code, 0, stdout)
+        const lines = stdout.trim().split("\n")
+        assert.deepStrictEqual(lines.slice(-2), ["ours []", `theirs ["execute_tool t"]`])
+        assert.lengthOf(lines, warnings.length + 2)
+        for (const [index, warning] of warnings.entries()) assert.match(lines[index], warning)
+      })
+  )
 })
