@@ -866,8 +866,10 @@ describe("annotateLlmResponse", () => {
     Effect.gen(function*() {
       const recorder = Recorder.make({ genAi: { convention: "latest" } })
       yield* recorder.run(
-        annotateLlmResponse({ id: "a", usage: { inputTokens: 3 } }).pipe(
-          Effect.andThen(annotateLlmResponse({ model: "m", usage: { outputTokens: 4 } })),
+        annotateLlmResponse({ id: "a", usage: { inputTokens: 3 }, openai: { serviceTier: "flex" } }).pipe(
+          Effect.andThen(
+            annotateLlmResponse({ model: "m", usage: { outputTokens: 4 }, openai: { systemFingerprint: "fp" } })
+          ),
           Effect.withSpan("decode"),
           withLlmSpan({ ...minimal, response: () => ({ id: "b" }) })
         )
@@ -877,6 +879,8 @@ describe("annotateLlmResponse", () => {
       assert.strictEqual(attributes["gen_ai.response.model"], "m")
       assert.strictEqual(attributes["gen_ai.usage.input_tokens"], 3)
       assert.strictEqual(attributes["gen_ai.usage.output_tokens"], 4)
+      assert.strictEqual(attributes["openai.response.service_tier"], "flex")
+      assert.strictEqual(attributes["openai.response.system_fingerprint"], "fp")
       assert.deepStrictEqual(recorder.span("decode").attributes, {})
     }))
 

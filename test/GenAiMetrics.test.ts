@@ -5,7 +5,7 @@ import { ProtobufMetricsSerializer } from "@opentelemetry/otlp-transformer"
 import { resourceFromAttributes } from "@opentelemetry/resources"
 import type { PushMetricExporter } from "@opentelemetry/sdk-metrics"
 import type { Sampler } from "@opentelemetry/sdk-trace-base"
-import { Data, Effect, Layer, Logger, Metric, References, Stream } from "effect"
+import { ConfigProvider, Data, Effect, Layer, Logger, Metric, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   annotateLlmResponse,
@@ -13,7 +13,9 @@ import {
   type GenAiSettings,
   type LlmCallOptions,
   type LlmResponse,
+  makeTracingLive,
   type McpSpanOptions,
+  Tracing,
   withAgent,
   withAgentSpan,
   withEmbeddingsSpan,
@@ -297,6 +299,42 @@ const expected: Readonly<Record<Convention, Readonly<Record<string, ReadonlyArra
 }
 
 describe("GenAiMetrics", () => {
+  it.effect("tokens are split by all that is told of an answer, and nothing is left of a total that is told in full", () =>
+    Effect.gen(function*() {
+      const metrics = yield* received(
+        annotateLlmResponse({ usage: { inputTokens: 10 }, usageByModality: { text: { inputTokens: 7 } } }).pipe(
+          Effect.andThen(annotateLlmResponse({ usageByModality: { image: { inputTokens: 3 } } })),
+          withLlmSpan(call)
+        ),
+        { genAi: { convention: "latest" } }
+      )
+      assert.deepStrictEqual(summarize(metrics)["gen_ai.client.inference.usage.input_tokens"], [
+        { value: 7, ...attributes, "gen_ai.token.modality": "text" },
+        { value: 3, ...attributes, "gen_ai.token.modality": "image" }
+      ])
+    }))
+
+  it.live("are exported as often as is asked for", () =>
+    Effect.gen(function*() {
+      const receiver = yield* OtlpReceiver.make()
+      const jobs = Metric.counter("jobs")
+      yield* Effect.gen(function*() {
+        const { flush } = yield* Tracing
+        for (let count = 0; count < 40; count++) {
+          yield* Metric.update(jobs, 1)
+          yield* flush
+        }
+        const values = receiver.metrics.filter(({ name }) => name === "jobs").map(({ points }) =>
+          Number(points[0].value)
+        )
+        assert.deepStrictEqual(values, Array.from({ length: 40 }, (_, index) => index + 1))
+      }).pipe(Effect.provide(
+        makeTracingLive({ endpoint: receiver.url, metrics: true }).pipe(
+          Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({})))
+        )
+      ))
+    }).pipe(Effect.scoped, Effect.provideService(Metric.MetricRegistry, new Map())))
+
   it.effect("a call is measured with what is told of its answer, also where its span could not be made", () =>
     Effect.gen(function*() {
       const sampler: Sampler = {

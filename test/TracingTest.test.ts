@@ -6,6 +6,7 @@ import { Context, Deferred, Effect, Exit, Fiber, Layer, ManagedRuntime } from "e
 import { TestClock } from "effect/testing"
 import {
   type GenAiSettings,
+  injectTraceContext,
   linkTraceContext,
   TRACE_CONTEXT_KEY,
   Tracing,
@@ -190,7 +191,7 @@ describe("recorded spans", () => {
           Effect.withSpan("work", { attributes: { tags: ["a", "b"], size: 2 } }),
           linkTraceContext(message, { why: "caused by" }),
           Effect.withSpan("outer"),
-          withScope({ name: "my-library", version: "1.0.0" })
+          withScope({ name: "my-library", version: "1.0.0", schemaUrl: "https://opentelemetry.io/schemas/1.41.0" })
         )
       )
       yield* TestClock.adjust("500 millis")
@@ -208,11 +209,27 @@ describe("recorded spans", () => {
         status: { code: "unset" },
         events: [],
         links: [{ traceId: TRACE_ID, spanId: SPAN_ID, attributes: { why: "caused by" } }],
-        scope: { name: "my-library", version: "1.0.0" },
+        scope: { name: "my-library", version: "1.0.0", schemaUrl: "https://opentelemetry.io/schemas/1.41.0" },
         start: 1000,
         end: 1500,
         duration: 500
       })
+    })))
+
+  it.effect("have the text of an error, a scope that is no more than a name, and random ids", () =>
+    provided(Effect.gen(function*() {
+      const tracing = yield* TracingTest
+      const sent = yield* Effect.exit(
+        Effect.flatMap(injectTraceContext({}), (sent) => Effect.die(new Error(JSON.stringify(sent)))).pipe(
+          Effect.withSpan("failing"),
+          withScope({ name: "my-library" })
+        )
+      )
+      assert.isTrue(Exit.isFailure(sent))
+      const [{ scope, spanId, status, traceId }] = yield* tracing.spans
+      const context = { _trace_context: { traceparent: `00-${traceId}-${spanId}-03` } }
+      assert.deepStrictEqual(status, { code: "error", message: JSON.stringify(context) })
+      assert.deepStrictEqual(scope, { name: "my-library" })
     })))
 
   it.effect("come as a tree, with kinds, errors, remote parents and what has not ended", () =>
@@ -252,6 +269,8 @@ describe("recorded spans", () => {
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(yield* names, [])
       assert.deepStrictEqual((yield* tracing.spans).map((span) => span.name), ["after"])
+      yield* tracing.reset
+      assert.deepStrictEqual(yield* tracing.spans, [])
     })))
 
   it.effect("are those that the sampler keeps", () =>
