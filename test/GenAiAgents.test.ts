@@ -7,6 +7,7 @@ import {
   type GenAiSettings,
   injectTraceContext,
   type LlmResponse,
+  type LlmUsage,
   recordEvaluation,
   TracingNoop,
   withAgent,
@@ -410,6 +411,16 @@ describe("usage", () => {
         Effect.all([chat, chat, chat]).pipe(withAgentSpan({ name: "a", ...totals })),
         { "chat gpt-4o": 10, "invoke_agent a": undefined }
       ],
+      ...([{ inputTokens: 10 }, { outputTokens: 4 }] as ReadonlyArray<LlmUsage>).map((usage) =>
+        [
+          `nor by one whose model calls have told ${Object.keys(usage)} alone`,
+          Effect.void.pipe(
+            withLlmSpan({ ...minimal, response: () => ({ usage }) }),
+            withAgentSpan({ name: "a", ...totals })
+          ),
+          { "chat gpt-4o": usage.inputTokens, "invoke_agent a": undefined }
+        ] as const
+      ),
       [
         "nor by the agent of a sub-agent",
         chat.pipe(withAgentSpan({ name: "sub" }), withAgentSpan({ name: "a", ...totals })),
