@@ -3,16 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { SpanKind, SpanStatusCode } from "@opentelemetry/api"
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base"
 import { Effect, Layer, Schema, Stream } from "effect"
-import {
-  McpClient,
-  type McpClientError,
-  McpProtocol,
-  type McpSchema,
-  McpServer,
-  McpTest,
-  Tool,
-  Toolkit
-} from "effect/ai"
+import { McpClient, type McpClientError, McpProtocol, McpSchema, McpServer, McpTest, Tool, Toolkit } from "effect/ai"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { injectTraceContext, withBaggage, withToolSpan } from "loom-tracing"
 import { withMcpClientSpans, withMcpServerSpan } from "loom-tracing/McpEffectAi"
@@ -26,15 +17,17 @@ const Add = Tool.make("add", {
 const Broken = Tool.make("broken", { success: Schema.Void, failure: Schema.String })
 const Tools = Toolkit.make(Add, Broken)
 
+const ToolsLive = Tools.toLayer({
+  add: ({ a, b }) => Effect.map(injectTraceContext({}), (message) => ({ sum: a + b, message })),
+  broken: () => Effect.fail("it is out of order")
+})
+
 const Registrations = Layer.mergeAll(
   McpServer.toolkit(Tools),
   McpServer.resource({ uri: "test://greeting", name: "greeting", content: Effect.succeed("hello") }),
   McpServer.prompt({ name: "greet", content: () => Effect.succeed("Hello!") }),
   McpServer.middleware(withMcpServerSpan, { global: true })
-).pipe(Layer.provide(Tools.toLayer({
-  add: ({ a, b }) => Effect.map(injectTraceContext({}), (message) => ({ sum: a + b, message })),
-  broken: () => Effect.fail("it is out of order")
-})))
+).pipe(Layer.provide(ToolsLive))
 
 const protocols = [McpProtocol.v2025_11_25, McpProtocol.v2026_07_28] as const
 
@@ -438,25 +431,74 @@ describe("withMcpClientSpans", () => {
 })
 
 describe("withMcpServerSpan", () => {
-  it.effect("of a completion has the name of its prompt, and nothing of HTTP where that was not used", () =>
+  /** The requests of the protocol that a server has spans for. */
+  const served = <A, E, R>(
+    registrations: Layer.Layer<A, E, R>,
+    use: (client: McpTest.Client) => Effect.Effect<unknown, unknown>
+  ) =>
     Effect.gen(function*() {
       const recorder = make()
-      yield* Effect.gen(function*() {
-        const registrations = Layer.merge(
+      const client = yield* McpTest.makeClient(
+        Layer.merge(registrations, McpServer.middleware(withMcpServerSpan, { global: true })),
+        { protocols: [McpProtocol.v2025_11_25] }
+      ).pipe(Effect.provide(recorder.layer))
+      yield* use(client).pipe(Effect.provide(recorder.layer))
+      return recorder.spans.filter(({ attributes }) => "mcp.method.name" in attributes).map(({ name }) => name)
+    })
+
+  it.effect("is none for a list, of which a middleware is told for each item", () =>
+    Effect.gen(function*() {
+      const visible = McpServer.toolkit(Tools).pipe(
+        Layer.provide(McpServer.visibility(() => Effect.succeed(true)).layer),
+        Layer.provide(ToolsLive)
+      )
+      const names = yield* served(visible, (client) =>
+        Effect.andThen(client.listTools({}), client.callTool({ name: "add", arguments: { a: 1, b: 2 } })))
+      assert.deepStrictEqual(names, ["tools/call add"])
+    }).pipe(Effect.scoped))
+
+  it.effect("of a completion has the name of a prompt, and no template's", () =>
+    Effect.gen(function*() {
+      const id = McpSchema.param("id", Schema.String)
+      const names = yield* served(
+        Layer.merge(
           McpServer.prompt({
             name: "greet",
             parameters: { name: Schema.String },
             completion: { name: () => Effect.succeed(["Ada"]) },
             content: ({ name }) => Effect.succeed(`Hello ${name}!`)
           }),
-          McpServer.middleware(withMcpServerSpan, { global: true })
-        )
-        const client = yield* McpTest.makeClient(registrations, { protocols: [McpProtocol.v2025_11_25] })
-        yield* client.complete({ ref: { type: "ref/prompt", name: "greet" }, argument: { name: "name", value: "A" } })
+          McpServer.resource`test://people/${id}`({
+            name: "person",
+            completion: { id: () => Effect.succeed(["1"]) },
+            content: (_, id) => Effect.succeed(id)
+          })
+        ),
+        (client) =>
+          Effect.andThen(
+            client.complete({
+              ref: { type: "ref/prompt", name: "greet" },
+              argument: { name: "name", value: "A" }
+            }),
+            client.complete({
+              ref: { type: "ref/resource", uri: "test://people/{id}" },
+              argument: { name: "id", value: "1" }
+            })
+          )
+      )
+      assert.deepStrictEqual(names, ["completion/complete greet", "completion/complete"])
+    }).pipe(Effect.scoped))
+
+  it.effect("says nothing of HTTP where that was not used", () =>
+    Effect.gen(function*() {
+      const recorder = make()
+      yield* Effect.gen(function*() {
+        const client = yield* McpTest.makeClient(Registrations, { protocols: [McpProtocol.v2025_11_25] })
+        yield* client.readResource({ uri: "test://greeting" })
       }).pipe(Effect.scoped, Effect.provide(recorder.layer))
-      assert.deepStrictEqual(recorder.span("completion/complete greet").attributes, {
-        "mcp.method.name": "completion/complete",
-        "gen_ai.prompt.name": "greet",
+      assert.deepStrictEqual(recorder.span("resources/read").attributes, {
+        "mcp.method.name": "resources/read",
+        "mcp.resource.uri": "test://greeting",
         "mcp.protocol.version": "2025-11-25"
       })
     }))
