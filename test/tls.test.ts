@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Tls from "node:tls"
 import * as Certificates from "./support/Certificates.ts"
 import * as OtlpHttpReceiver from "./support/OtlpHttpReceiver.ts"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
@@ -228,6 +229,49 @@ describe("a connection that cannot be secured", () => {
       const logs = yield* trace({ endpoint: receiver.url, shutdownTimeout: "500 millis" }, env)
       assert.match(logs.at(-1)!, /certificate/)
     }))
+})
+
+describe("the server's name", () => {
+  /** A server that only shakes hands, and the names that it was asked for. */
+  const makeServer = (address: string) =>
+    Effect.acquireRelease(
+      Effect.callback<{ readonly names: Array<string>; readonly listener: Tls.Server; readonly port: number }>(
+        (resume) => {
+          const names: Array<string> = []
+          const listener = Tls.createServer({
+            ...server,
+            ALPNProtocols: ["h2"],
+            SNICallback: (name, done) => {
+              names.push(name)
+              done(null)
+            }
+          }, (socket) => socket.destroy())
+          listener.listen(0, address, () => {
+            resume(Effect.succeed({ names, listener, port: (listener.address() as Net.AddressInfo).port }))
+          })
+        }
+      ),
+      ({ listener }) => Effect.callback<void>((resume) => void listener.close(() => resume(Effect.void)))
+    )
+
+  for (
+    const { error, expected, host } of [
+      { host: "localhost", expected: ["localhost"], error: /cannot be reached: (?!.*altnames)/ },
+      { host: "127.0.0.1", expected: [], error: /cannot be reached: (?!.*altnames)/ },
+      { host: "127.0.0.2", expected: [], error: /altnames: IP: 127\.0\.0\.2 is not in the cert's list/ }
+    ]
+  ) {
+    it.live(`${host} is ${expected.length === 0 ? "an address, so it is not sent" : "sent"}, and checked`, () =>
+      Effect.gen(function*() {
+        const files = yield* makeFiles
+        const { names, port } = yield* makeServer(host === "localhost" ? "127.0.0.1" : host)
+        const failure = yield* Effect.flip(
+          trace({ endpoint: `https://${host}:${port}`, verify: true }, { OTEL_EXPORTER_OTLP_CERTIFICATE: files.ca })
+        )
+        assert.deepStrictEqual(Array.from(new Set(names)), expected)
+        assert.match(failure.message, error)
+      }))
+  }
 })
 
 describe("a collector that speaks something else", () => {

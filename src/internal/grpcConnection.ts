@@ -9,9 +9,10 @@
  */
 import * as Grpc from "@grpc/grpc-js"
 import { identity } from "effect/Function"
+import * as Predicate from "effect/Predicate"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as Diagnostics from "node:diagnostics_channel"
-import type { Socket } from "node:net"
+import { isIP, type Socket } from "node:net"
 import { isGrpcTarget } from "./grpcTarget.ts"
 import type { OtlpEnv } from "./otelEnv.ts"
 import { readCertificates } from "./otlpCertificates.ts"
@@ -158,6 +159,23 @@ export class GrpcConnection {
 const stateOf = (client: Grpc.Client): Grpc.connectivityState => client.getChannel().getConnectivityState(false)
 
 /**
+ * Credentials that do not name a server by its address in the handshake, as
+ * gRPC does: the extension is for names alone (RFC 6066, section 3), and from
+ * version 26 on Node refuses to. The certificate is checked against the address
+ * all the same.
+ */
+const withoutAddressAsName = (credentials: Grpc.ChannelCredentials): Grpc.ChannelCredentials => {
+  const create = credentials._createSecureConnector
+  credentials._createSecureConnector = (...target) => {
+    const connector = create.apply(credentials, target)
+    const tls: unknown = Reflect.get(connector, "connectionOptions")
+    if (Predicate.hasProperty(tls, "servername") && isIP(String(tls.servername)) !== 0) delete tls.servername
+    return connector
+  }
+  return credentials
+}
+
+/**
  * How the connection is secured (OTLP exporter specification, "Configuration
  * Options"): the scheme of the endpoint decides, and where it has none,
  * `INSECURE`.
@@ -171,7 +189,7 @@ const makeCredentials = (
   const isPlain = scheme === "http:" || (scheme !== "https:" && env.insecure === true)
   if (isPlain) return Grpc.credentials.createInsecure()
   const { ca = null, cert = null, key = null } = readCertificates(env, report)
-  return Grpc.credentials.createSsl(ca, key, cert)
+  return withoutAddressAsName(Grpc.credentials.createSsl(ca, key, cert))
 }
 
 /** @internal */
