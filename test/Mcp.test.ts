@@ -453,6 +453,15 @@ describe("withMcpSpan", () => {
       }))
   }
 
+  it.effect("a result that says so, and that another request makes good, is not the tool's", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const call = (isError: boolean) =>
+        Effect.succeed({ isError, content: [] }).pipe(withMcpSpan({ method: "tools/call", tool: "weather" }))
+      yield* recorder.run(Effect.andThen(call(true), call(false)).pipe(withToolSpan({ name: "weather" })))
+      assert.deepStrictEqual(recorder.span("execute_tool weather").status, { code: SpanStatusCode.UNSET })
+    }))
+
   it.effect("client and server share a trace through params._meta; what was current on the server is linked", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()

@@ -330,6 +330,8 @@ describe("expectSpan", () => {
     [{ parent: "process tasks" }, "invoke_agent planner"],
     [{ parent: { kind: "internal", parent: { kind: "consumer" } } }, "llm.call"],
     [{ parent: { traceId: TRACE_ID, spanId: SPAN_ID } }, "process tasks"],
+    [{ parent: { traceId: TRACE_ID }, kind: "consumer" }, "process tasks"],
+    [{ parent: { spanId: SPAN_ID } }, "process tasks"],
     [{ parent: null, kind: "internal" }, "audit"],
     [{ events: ["exception"] }, "execute_tool search"],
     [{ events: [{ name: "done", attributes: { "effect.logLevel": "INFO" } }] }, "process orders"],
@@ -399,10 +401,16 @@ describe("expectSpan", () => {
     [{ name: "llm.call", parent: "process tasks" }, [["parent", "invoke_agent planner"]]],
     [{ name: "process tasks", parent: { name: "upstream" } }, [["parent", { traceId: TRACE_ID, spanId: SPAN_ID }]]],
     [{ name: "process tasks", parent: { spanId: TRACE_ID } }, [["parent", { traceId: TRACE_ID, spanId: SPAN_ID }]]],
+    [{ name: "process tasks", parent: { traceId: SPAN_ID } }, [["parent", { traceId: TRACE_ID, spanId: SPAN_ID }]]],
+    [{ name: "process tasks", traceId: SPAN_ID }, [["traceId", TRACE_ID]]],
     [{ name: "audit", parent: "process tasks" }, [["parent", null]]],
     [{ name: "llm.call", events: ["exception"] }, [["events", []]]],
     [{ name: "audit", links: ["llm.call"] }, [["links", ["process tasks"]]]],
     [{ name: "audit", links: [{ spanId: SPAN_ID }] }, [["links", ["process tasks"]]]],
+    [{ name: "audit", links: [{ traceId: SPAN_ID }] }, [["links", ["process tasks"]]]],
+    [{ name: "llm.call", attributes: { "gen_ai.request.stop_sequences": ["a", "c"] } }, [
+      [`attributes["gen_ai.request.stop_sequences"]`, ["a", "b"]]
+    ]],
     [{ name: "audit", links: [{ attributes: { reason: "some" } }] }, [["links", ["process tasks"]]]],
     [{ name: "send results" }, [["end", undefined]]],
     [{ name: "llm.cal", parent: "invoke_agent planner", kind: "client" }, [["name", "llm.call"]]]
