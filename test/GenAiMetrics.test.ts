@@ -485,6 +485,12 @@ describe("GenAiMetrics", () => {
       ["inside another span in it", mcpCall.pipe(Effect.withSpan("between"), withToolSpan({ name: "search" })), 1],
       ["inside a tool of another name", mcpCall.pipe(withToolSpan({ name: "web__search" })), 1],
       ["twice", Effect.andThen(mcpCall, mcpCall), 2],
+      ["a request for anything else is none", Effect.void.pipe(withMcpSpan({ method: "tools/list" })), 0],
+      [
+        "nor is one that is answered",
+        Effect.void.pipe(withMcpSpan({ method: "tools/call", tool: "search", side: "server" })),
+        0
+      ],
       [
         "by an agent that is a tool of another one",
         Effect.andThen(mcpCall, mcpCall).pipe(withAgentSpan({ name: "main" }), withToolSpan({ name: "delegate" })),

@@ -294,6 +294,17 @@ describe("withMcpSpan", () => {
         assert.notInclude(String(events[0].attributes?.["exception.stacktrace"]), "src/Mcp.ts")
       }))
 
+    it.effect(`${place}: the stack of an error is its own, where content is captured`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make({ genAi: { capture: "SPAN_ONLY" } })
+        const error = new McpError(-32602, "Invalid params")
+        yield* recorder.run(
+          failWith(error).pipe(withMcpSpan({ method: "tools/call", tool: "t" }), wrap, Effect.exit)
+        )
+        const [{ attributes }] = recorder.span(spanName).events
+        assert.include(String(attributes?.["exception.stacktrace"]), error.stack!.split("\n")[1])
+      }))
+
     it.effect(`${place}: a foreign tracer records no more than the name of what a peer has answered`, () =>
       Effect.gen(function*() {
         const ended: Array<Exit.Exit<unknown, unknown>> = []
