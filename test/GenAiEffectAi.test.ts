@@ -339,6 +339,11 @@ describe("withEffectAiSpans", () => {
           expected: ["groq", "llama"]
         },
         {
+          name: "by the server that is given, which beats a URL",
+          layer: named("openai", "llama", silent, { baseURL: groq, server: { address: "api.mistral.ai", port: 443 } }),
+          expected: ["mistral_ai", "llama"]
+        },
+        {
           name: "as the package does, which has the last word on the model",
           layer: unnamed(parts, { request: { model: "gpt-4o" } }),
           expected: ["openai", "gpt-4o-mini"]
@@ -1100,6 +1105,23 @@ describe("embeddings", () => {
         "server.address": "127.0.0.1",
         "server.port": Number(new URL(server.url).port)
       })
+    }))
+
+  it.effect("of a Model have the size of its vectors", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeModels
+      const model = Model.make(
+        "openai",
+        "embed-3",
+        Layer.merge(
+          OpenAiLanguageModel.layerEmbedding({ client, model: "embed-3" }),
+          Layer.succeed(EmbeddingModel.Dimensions, 256)
+        )
+      )
+      const { span } = yield* recorded(
+        use((model) => model.embed("a")).pipe(Effect.provide(model.pipe(withEffectAiSpans())))
+      )
+      assert.strictEqual(span("embeddings embed-3").attributes["gen_ai.embeddings.dimension.count"], 256)
     }))
 
   it.effect("embedMany of nothing asks nobody, and is no call", () =>

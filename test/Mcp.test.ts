@@ -387,6 +387,18 @@ describe("withMcpSpan", () => {
       }))
   }
 
+  it.effect("what a server does for a tool is a span of its own, also where it is called from within", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      yield* recorder.run(
+        Effect.void.pipe(
+          withMcpSpan({ method: "tools/call", tool: "t", side: "server" }),
+          withToolSpan({ name: "t" })
+        )
+      )
+      assert.deepStrictEqual(recorder.spans.map(({ name }) => name), ["tools/call t", "execute_tool t"])
+    }))
+
   it.effect("adds to the span of the tool that it calls, instead of making a second one", () =>
     Effect.gen(function*() {
       const recorder = Recorder.make()
