@@ -125,6 +125,46 @@ describe("every GenAI combinator", () => {
       for (const effect of kept) assert.strictEqual((yield* recorder.run(effect)).id, "a")
     }))
 
+  for (
+    const { name, self } of [
+      { name: "invoke_agent", self: Effect.void.pipe(withAgentSpan({ attributes: { region: "eu" } })) },
+      {
+        name: "create_agent",
+        self: Effect.void.pipe(withCreateAgentSpan({ provider: "p", attributes: { region: "eu" } }))
+      },
+      { name: "plan", self: Effect.void.pipe(withPlanSpan({ attributes: { region: "eu" } })) },
+      { name: "invoke_workflow", self: Effect.void.pipe(withWorkflowSpan({ attributes: { region: "eu" } })) }
+    ]
+  ) {
+    it.effect(`${name} has attributes of one's own, and without a name it is no more than its operation`, () =>
+      Effect.gen(function*() {
+        const recorder = Recorder.make()
+        yield* recorder.run(self)
+        assert.strictEqual(recorder.span(name).attributes.region, "eu")
+      }))
+  }
+
+  it.effect("an agent that is created has the id and the version that it is given, or the service's", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      const create = withCreateAgentSpan({ provider: "p", name: "a", id: "mine", version: "1" })
+      const created = withCreateAgentSpan({ provider: "p", name: "b", result: () => ({ id: "theirs", version: "2" }) })
+      yield* recorder.run(Effect.andThen(Effect.void.pipe(create), Effect.void.pipe(created)))
+      assert.deepStrictEqual(
+        recorder.spans.map(({ attributes }) => [attributes["gen_ai.agent.id"], attributes["gen_ai.agent.version"]]),
+        [["mine", "1"], ["theirs", "2"]]
+      )
+    }))
+
+  it.effect("what runs in an agent without a name is the outer agent's", () =>
+    Effect.gen(function*() {
+      const recorder = Recorder.make()
+      yield* recorder.run(
+        Effect.void.pipe(withToolSpan({ name: "t" }), withAgentSpan({}), withAgentSpan({ name: "outer" }))
+      )
+      assert.strictEqual(recorder.span("execute_tool t").attributes["gen_ai.agent.name"], "outer")
+    }))
+
   it.effect("a callback that throws costs what it would have told", () =>
     Effect.gen(function*() {
       const raise = (): never => {

@@ -18,6 +18,7 @@ import {
   Tracing,
   withAgent,
   withAgentSpan,
+  withCreateAgentSpan,
   withEmbeddingsSpan,
   withFetchResponseSpan,
   withLlmSpan,
@@ -360,6 +361,25 @@ describe("GenAiMetrics", () => {
       const [duration] = summarize(metrics)["gen_ai.client.operation.duration"]
       assert.deepInclude(duration, { "gen_ai.operation.name": "retrieval", "error.type": "Overloaded" })
     }))
+
+  for (
+    const { metric, name, wrap } of [
+      { name: "an agent", wrap: withAgentSpan({ name: "a" }), metric: "gen_ai.invoke_agent.duration" },
+      { name: "a workflow", wrap: withWorkflowSpan({ name: "w" }), metric: "gen_ai.workflow.duration" },
+      {
+        name: "the creation of an agent",
+        wrap: withCreateAgentSpan({ provider: "openai" }),
+        metric: "gen_ai.client.operation.duration"
+      }
+    ]
+  ) {
+    it.effect(`${name} is measured with the error that it has failed with`, () =>
+      Effect.gen(function*() {
+        const metrics = yield* received(taking(0.5, Effect.fail(new Overloaded())).pipe(wrap, Effect.exit))
+        const [duration] = summarize(metrics)[metric]
+        assert.deepInclude(duration, { value: 0.5, "error.type": "Overloaded" })
+      }))
+  }
 
   it.effect("an operation that is interrupted is measured without an error, whatever its span says", () =>
     Effect.gen(function*() {
