@@ -94,18 +94,20 @@ class ModelInfo {
   }
 
   /**
-   * A tracer for the inside of a call, whose span Effect would make again. What
-   * the provider's package writes on that one goes to ours: it may know better
-   * which model it has asked, but not whose API it is, if the options say that.
+   * What the inside of a call is given: a tracer, since Effect would make the
+   * span again. What the provider's package writes on that one goes to ours: it
+   * may know better which model it has asked, but not whose API it is, if the
+   * options say that.
    */
-  tracerInside(tracer: Tracer.Tracer, start: Record<string, unknown>): Tracer.Tracer {
-    return standInTracer(tracer, isDuplicate, (key, value) => {
+  inside(tracer: Tracer.Tracer | undefined, start: Record<string, unknown>): Context.Context<never> {
+    const standIn = standInTracer(tracer ?? Tracer.nativeTracer, isDuplicate, (key, value) => {
       if (key === semconv.GEN_AI_PROVIDER_NAME && this.providerIsTold) return false
       // Effect's size of a batch of embeddings, which is one here and no attribute of any convention.
       if (key === "batchSize") return false
       if (key in start) start[key] = value
       return true
     })
+    return Context.make(Tracer.Tracer, standIn)
   }
 }
 
@@ -320,7 +322,7 @@ class ModelCall {
 
   /** What the effects of the call are given. */
   inside(start: Record<string, unknown>): Context.Context<never> {
-    return Context.make(Tracer.Tracer, this.model.tracerInside(this.tracer, start))
+    return this.model.inside(this.tracer, start)
   }
 
   /** Runs an effect where the call was made, not as a part of it. */
@@ -443,7 +445,8 @@ const traceLanguageModel = (service: LanguageModel.LanguageModel, info: ModelInf
       Stream.unwrap(Effect.withFiber((fiber) => {
         if (isTracingOff(fiber)) return Effect.succeed(model.streamText(options))
         const call = new ModelCall(fiber, info, options, "streamText")
-        return Effect.succeed(traceStream(model.streamText(call.options), (fiber) => new StreamSpan(fiber, call)))
+        const stream = Stream.suspend(() => model.streamText(call.options))
+        return Effect.succeed(traceStream(stream, (fiber) => new StreamSpan(fiber, call)))
       }))
   }
   return tracedModel as unknown as LanguageModel.LanguageModel
@@ -461,22 +464,20 @@ const traceEmbeddingModel = (model: EmbeddingModel.EmbeddingModel, info: ModelIn
     server,
     attributes
   }
-  const inside = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.withFiber(({ cache: { tracer } }) =>
-      tracer === undefined ? self : Effect.provideService(self, Tracer.Tracer, info.tracerInside(tracer, {}))
-    )
+  const inside = <A, E, R>(call: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => Effect.provideContext(call(), info.inside(fiber.cache.tracer, {})))
   return {
     ...model,
     embed: (input) =>
       Effect.withFiber((fiber) =>
-        isTracingOff(fiber) ? model.embed(input) : withEmbeddingsSpan(inside(model.embed(input)), span)
+        isTracingOff(fiber) ? model.embed(input) : withEmbeddingsSpan(inside(() => model.embed(input)), span)
       ),
     embedMany: (inputs) =>
       Effect.withFiber((fiber) =>
         // Without an input nobody is asked.
         isTracingOff(fiber) || inputs.length === 0
           ? model.embedMany(inputs)
-          : withEmbeddingsSpan(inside(model.embedMany(inputs)), {
+          : withEmbeddingsSpan(inside(() => model.embedMany(inputs)), {
             ...span,
             response: ({ usage }) => ({ usage: { inputTokens: usage.inputTokens } })
           })
@@ -531,10 +532,7 @@ class DecisionSpan<E> extends LlmSpan<Decided, E> {
       input: () => inputOf(definition, input),
       systemInstructions: () => instructionsOf(definition)
     }, decisionResponse)
-    this.inside = Context.make(
-      Tracer.Tracer,
-      model.tracerInside(fiber.cache.tracer ?? Tracer.nativeTracer, this.start)
-    )
+    this.inside = model.inside(fiber.cache.tracer, this.start)
   }
 }
 

@@ -8,6 +8,7 @@ import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import type { GenAiSettings, LlmResponse, LlmSpanOptions } from "loom-tracing"
 import { annotateLlmResponse, GenAiMetrics, TracingNoop, withAgentSpan, withLlmSpan, withToolSpan } from "loom-tracing"
+import * as ForeignTracer from "./support/ForeignTracer.ts"
 import * as Recorder from "./support/Recorder.ts"
 
 const minimal = { provider: "openai", request: { model: "gpt-4o" } } as const
@@ -468,20 +469,7 @@ describe("withLlmSpan", () => {
 
     it.effect("a fiber that is interrupted before it begins leaves no span open", () =>
       Effect.gen(function*() {
-        const started: Array<string> = []
-        const ended: Array<string> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            started.push(span.spanId)
-            const end = span.end.bind(span)
-            span.end = (time, exit) => {
-              ended.push(span.spanId)
-              end(time, exit)
-            }
-            return span
-          }
-        })
+        const { ended, spans, tracer } = ForeignTracer.make()
         yield* Effect.forEach(
           Array.from({ length: 200 }, (_, i) => i),
           (i) =>
@@ -494,8 +482,9 @@ describe("withLlmSpan", () => {
             }),
           { concurrency: 20 }
         ).pipe(Effect.withTracer(tracer))
-        assert.isAbove(started.length, 0)
-        assert.deepStrictEqual(ended.toSorted(), started.toSorted())
+        assert.isAbove(spans.length, 0)
+        const ids = (spans: ReadonlyArray<Tracer.Span>) => spans.map(({ spanId }) => spanId).toSorted()
+        assert.deepStrictEqual(ids(ended), ids(spans))
       }))
   })
 

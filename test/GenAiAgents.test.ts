@@ -26,6 +26,7 @@ import {
   withTraceContext,
   withWorkflowSpan
 } from "loom-tracing"
+import * as ForeignTracer from "./support/ForeignTracer.ts"
 import * as Recorder from "./support/Recorder.ts"
 
 const minimal = { provider: "openai", request: { model: "gpt-4o" } } as const
@@ -84,14 +85,7 @@ describe("every GenAI combinator", () => {
 
     it.effect(`${name} writes everything under a foreign tracer too`, () =>
       Effect.gen(function*() {
-        const spans: Array<Tracer.NativeSpan> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = ForeignTracer.make()
         yield* Effect.fail(new Overloaded()).pipe(combinator, Effect.exit, Effect.withTracer(tracer))
         assert.lengthOf(spans, 1)
         assert.strictEqual(spans[0].status._tag, "Ended")

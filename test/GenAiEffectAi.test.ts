@@ -15,7 +15,7 @@ import {
   Result,
   Schema,
   Stream,
-  Tracer
+  type Tracer
 } from "effect"
 import {
   type AiError,
@@ -48,6 +48,7 @@ import {
 import { type EffectAiOptions, withEffectAiSpans, withToolkitSpans } from "loom-tracing/GenAiEffectAi"
 import { type FinishedSpan, TracingTest } from "loom-tracing/TracingTest"
 import OpenAI from "openai"
+import * as ForeignTracer from "./support/ForeignTracer.ts"
 import * as LlmServer from "./support/LlmServer.ts"
 import * as OpenAiLanguageModel from "./support/OpenAiLanguageModel.ts"
 import * as OtlpReceiver from "./support/OtlpReceiver.ts"
@@ -1324,24 +1325,6 @@ describe("decisions", () => {
       }
     }))
 
-  it.effect("a model of one's own that throws has its span, without what it says", () =>
-    Effect.gen(function*() {
-      const own = Effect.map(
-        DecisionModel.make({ decide: () => Effect.never }),
-        (model): DecisionModel.DecisionModel => ({
-          ...model,
-          decide: () => {
-            throw new RangeError("quotes the prompt")
-          }
-        })
-      )
-      const layer = Layer.effect(DecisionModel.DecisionModel, own).pipe(withEffectAiSpans(gpt))
-      const { exit, span, spans } = yield* recorded(decide.pipe(Effect.provide(layer)), latest)
-      assert.include(String(exit), "quotes the prompt")
-      assert.strictEqual(span("generate_content gpt-4o").attributes["error.type"], "RangeError")
-      assert.notInclude(JSON.stringify(spans), "quotes the prompt")
-    }))
-
   it.effect("where tracing is off, nothing is different", () =>
     Effect.gen(function*() {
       const { layer } = yield* makeDecisions({ urgent, team })
@@ -1350,6 +1333,84 @@ describe("decisions", () => {
       )
       assert.strictEqual(JSON.stringify(result.answers), JSON.stringify(answers))
     }))
+})
+
+describe("a model of one's own that throws where it is called", () => {
+  const raise = (): never => {
+    throw new RangeError("quotes the prompt")
+  }
+  const language = Effect.map(modelOf(Effect.succeed([])), (model): LanguageModel.LanguageModel => ({
+    ...model,
+    generateText: raise,
+    generateObject: raise,
+    streamText: raise
+  }))
+  const embedding = Effect.map(
+    EmbeddingModel.make({ embedMany: () => Effect.never }),
+    (model): EmbeddingModel.EmbeddingModel => ({ ...model, embed: raise, embedMany: raise })
+  )
+  const decision = Effect.map(
+    DecisionModel.make({ decide: () => Effect.never }),
+    (model): DecisionModel.DecisionModel => ({ ...model, decide: raise, decideSettled: raise })
+  )
+  const layer = Layer.mergeAll(
+    Layer.effect(LanguageModel.LanguageModel, language),
+    Layer.effect(EmbeddingModel.EmbeddingModel, embedding),
+    Layer.effect(DecisionModel.DecisionModel, decision)
+  ).pipe(withEffectAiSpans(gpt))
+  const urgent = Decision.probability({
+    instructions: "Whether it is urgent",
+    criteria: { true: "now", false: "later" }
+  })
+  const definition = Decision.make({ input: Schema.String, decisions: { urgent } })
+  const { EmbeddingModel: Embedding } = EmbeddingModel
+
+  for (
+    const { name, operation, program } of [
+      { name: "generateText", operation: "chat", program: Effect.asVoid(generate("hello")) },
+      {
+        name: "generateObject",
+        operation: "chat",
+        program: Effect.asVoid(LanguageModel.generateObject({ prompt: "hello", schema: Schema.Struct({}) }))
+      },
+      {
+        name: "streamText",
+        operation: "chat",
+        program: Stream.runDrain(LanguageModel.streamText({ prompt: "hello" }))
+      },
+      { name: "embed", operation: "embeddings", program: Effect.asVoid(Embedding.use((model) => model.embed("a"))) },
+      {
+        name: "embedMany",
+        operation: "embeddings",
+        program: Effect.asVoid(Embedding.use((model) => model.embedMany(["a"])))
+      },
+      {
+        name: "decide",
+        operation: "generate_content",
+        program: Effect.asVoid(DecisionModel.decide(definition, { input: "a" }))
+      },
+      {
+        name: "decideSettled",
+        operation: "generate_content",
+        program: Effect.asVoid(DecisionModel.decideSettled(definition, { input: "a" }))
+      }
+    ] as ReadonlyArray<{
+      readonly name: string
+      readonly operation: string
+      readonly program: Effect.Effect<void, AiError.AiError, Layer.Success<typeof layer>>
+    }>
+  ) {
+    it.effect(`${name} has its span, without what is thrown`, () =>
+      Effect.gen(function*() {
+        const { exit, span, spans } = yield* recorded(
+          program.pipe(Effect.withSpan("program"), Effect.provide(layer)),
+          latest
+        )
+        assert.include(String(exit), "quotes the prompt")
+        assert.strictEqual(span(`${operation} gpt-4o`).attributes["error.type"], "RangeError")
+        assert.notInclude(JSON.stringify(spans), "quotes the prompt")
+      }))
+  }
 })
 
 describe("withToolkitSpans", () => {
@@ -1547,14 +1608,7 @@ describe("a toolkit that is not traced", () => {
 
     it.effect(`writes no arguments on the span of ${name}, under a foreign tracer`, () =>
       Effect.gen(function*() {
-        const spans: Array<Tracer.Span> = []
-        const tracer = Tracer.make({
-          span(options) {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = ForeignTracer.make()
         yield* combinator(twice).pipe(Effect.withTracer(tracer))
         assert.lengthOf(spans, 1)
         assert.isFalse(spans[0]!.attributes.has("parameters"))

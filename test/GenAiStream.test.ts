@@ -13,8 +13,7 @@ import {
   Logger,
   Option,
   Queue,
-  Stream,
-  Tracer
+  Stream
 } from "effect"
 import { TestClock } from "effect/testing"
 import {
@@ -30,6 +29,7 @@ import {
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import OpenAI from "openai"
+import * as ForeignTracer from "./support/ForeignTracer.ts"
 import * as LlmServer from "./support/LlmServer.ts"
 import * as Recorder from "./support/Recorder.ts"
 
@@ -902,18 +902,7 @@ describe("the stream of OpenAI's client", () => {
 describe("under a foreign tracer", () => {
   it.effect("a stream's span gets all attributes, and ends once", () =>
     Effect.gen(function*() {
-      const ended: Array<Tracer.NativeSpan> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          const end = span.end.bind(span)
-          span.end = (time, exit) => {
-            ended.push(span)
-            end(time, exit)
-          }
-          return span
-        }
-      })
+      const { ended, tracer } = ForeignTracer.make()
       const exit = yield* Stream.concat(source(3), Stream.fail(new Disconnected())).pipe(
         withLlmStreamSpan(options),
         Stream.runDrain,

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanStatusCode } from "@opentelemetry/api"
-import { Cause, Data, Effect, Exit, identity, References, Tracer } from "effect"
+import { Cause, Data, Effect, Exit, identity, References } from "effect"
 import { McpClientError, McpSchema } from "effect/ai"
 import { TestClock } from "effect/testing"
 import {
@@ -15,6 +15,7 @@ import {
   withRemoteContext,
   withToolSpan
 } from "loom-tracing"
+import * as ForeignTracer from "./support/ForeignTracer.ts"
 import * as Recorder from "./support/Recorder.ts"
 
 /** What the official SDK throws. */
@@ -307,25 +308,15 @@ describe("withMcpSpan", () => {
 
     it.effect(`${place}: a foreign tracer records no more than the name of what a peer has answered`, () =>
       Effect.gen(function*() {
-        const ended: Array<Exit.Exit<unknown, unknown>> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            const end = span.end.bind(span)
-            span.end = (time, exit) => {
-              ended.push(exit)
-              end(time, exit)
-            }
-            return span
-          }
-        })
+        const { spans, tracer } = ForeignTracer.make()
         yield* Effect.succeed({ jsonrpc: "2.0", id: 1, error: { code: -32000, message: "quotes the prompt" } }).pipe(
           withMcpSpan({ method: "tools/call", tool: "t" }),
           wrap,
           Effect.withTracer(tracer)
         )
-        assert.lengthOf(ended, 1)
-        const [error] = Cause.prettyErrors(Exit.isFailure(ended[0]) ? ended[0].cause : Cause.empty)
+        const [{ status }] = spans
+        assert(status._tag === "Ended" && Exit.isFailure(status.exit))
+        const [error] = Cause.prettyErrors(status.exit.cause)
         assert.deepStrictEqual([error.name, error.message], ["-32000", ""])
         assert.notInclude(Cause.pretty(Cause.fail(error)), "quotes")
       }))

@@ -56,8 +56,8 @@ export const registerGlobal = (options: GlobalOptions): Effect.Effect<Registered
     )
 
     const isRegistered = Otel.trace.setGlobalTracerProvider(options.provider)
-    const isTaken = apiRegistry()?.trace !== undefined
-    if (!isRegistered && !isTaken) {
+    // Another version of the API has registered something else, and takes nothing from this one.
+    if (!isRegistered && apiRegistry()?.trace === undefined) {
       options.report(
         `global: nothing could be registered, since @opentelemetry/api ${apiRegistry()?.version} was first in this ` +
           "program and takes no other version. Spans of libraries are not recorded; those of Effect are. Use " +
